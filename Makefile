@@ -1,0 +1,81 @@
+# `make` lists the targets. Every one that builds sources scripts/env.sh first, which installs what a
+# fresh machine lacks and says so; nothing has to be done by hand.
+
+SHELL := /usr/bin/env bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# ARGS is passed on to the program; SEED selects one simulated world.
+ARGS ?=
+SEED ?=
+
+ENV := . scripts/env.sh;
+CARGO := $(ENV) cargo
+# cargo-nextest where it is installed, else cargo's own runner; the same tests either way.
+NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 </dev/null && echo yes)
+NEXTEST_PROFILE := $(if $(CI),--profile ci,)
+
+.PHONY: help
+help: ## list the targets
+	@printf 'Blindfold: order first, read later, prove it to anyone.\n\n'
+	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## \(.*\)$$/  \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
+
+##### Use
+
+.PHONY: devnet
+devnet: ## build and run a whole network on this machine; ARGS="--transactions 200 --exit --json"
+	@$(ENV) exec cargo run --locked -p blindfold-node --bin blindfold -- devnet $(ARGS)
+
+.PHONY: build
+build: ## build the release binary `blindfold`
+	@$(CARGO) build --locked --release -p blindfold-node --bin blindfold
+	@$(ENV) printf 'built: %s\n' "$$CARGO_TARGET_DIR/release/blindfold"
+
+##### Check
+
+.PHONY: test
+test: ## build and run every test
+	@$(CARGO) test --quiet --locked --workspace --doc
+ifeq ($(NEXTEST),yes)
+	@$(CARGO) nextest run --locked --workspace $(NEXTEST_PROFILE)
+else
+	@$(CARGO) test --locked --workspace --lib --bins --tests --no-fail-fast
+endif
+
+.PHONY: test-slow
+test-slow: ## the same with ignored tests and 2,048 cases per property that sets no count of its own
+ifeq ($(NEXTEST),yes)
+	@$(ENV) PROPTEST_CASES=2048 cargo nextest run --locked --workspace --run-ignored all
+else
+	@$(ENV) PROPTEST_CASES=2048 cargo test --locked --workspace --lib --bins --tests --no-fail-fast -- --include-ignored
+endif
+
+.PHONY: sim
+sim: ## replay one simulated world, SEED=n (without: the default seeds)
+	@$(ENV) exec cargo run --locked -p blindfold-sim -- $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+.PHONY: fmt
+fmt: ## format the code
+	@cargo fmt --all
+
+.PHONY: fmt-check
+fmt-check: ## fail if `make fmt` would change anything
+	@cargo fmt --all --check
+
+.PHONY: lint
+lint: ## clippy over all targets, warnings denied
+	@$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+.PHONY: doc
+doc: ## the API documentation, broken links denied
+	@$(ENV) RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
+
+.PHONY: deny
+deny: ## licences and sources of every dependency (installs cargo-deny if missing)
+	@cargo deny --version >/dev/null 2>&1 || cargo install --locked cargo-deny
+	@cargo deny --locked check bans licenses sources
+
+.PHONY: ci
+ci: ## what continuous integration runs: fmt-check, lint, doc, test, with the time of each
+	@bash scripts/ci.sh fmt-check lint doc test
