@@ -1,0 +1,3 @@
+//! Integration tests of the node and of the repository it is built from.
+
+mod tidy;
