@@ -38,18 +38,12 @@ const PREFIX: &str = "blindfold-";
 
 /// The floor of the crate `name` (without the prefix).
 fn floor(name: &str) -> Option<u8> {
-    FLOORS
-        .iter()
-        .find(|(known, _)| *known == name)
-        .map(|(_, floor)| *floor)
+    FLOORS.iter().find(|(known, _)| *known == name).map(|(_, floor)| *floor)
 }
 
 /// The root of the checkout.
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("node/ lies in the checkout")
-        .to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("node/ lies in the checkout").to_owned()
 }
 
 /// Every crate of the workspace with its direct dependencies, and its folder.
@@ -71,19 +65,8 @@ fn workspace() -> Vec<(Crate, PathBuf)> {
                     development: dependency.kind == DependencyKind::Development,
                 })
                 .collect();
-            let folder = package
-                .manifest_path
-                .parent()
-                .expect("a folder")
-                .as_std_path()
-                .to_owned();
-            (
-                Crate {
-                    package: package.name.to_string(),
-                    dependencies,
-                },
-                folder,
-            )
+            let folder = package.manifest_path.parent().expect("a folder").as_std_path().to_owned();
+            (Crate { package: package.name.to_string(), dependencies }, folder)
         })
         .collect()
 }
@@ -99,11 +82,7 @@ fn files() -> Vec<String> {
         .current_dir(root())
         .output()
         .expect("git is needed to list the sources");
-    assert!(
-        output.status.success(),
-        "git ls-files: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "git ls-files: {}", String::from_utf8_lossy(&output.stderr));
     let mut files: Vec<String> = String::from_utf8(output.stdout)
         .expect("file names are UTF-8")
         .lines()
@@ -150,10 +129,7 @@ fn heavy_dependencies_stay_on_their_floor() {
 #[test]
 fn source_files_stay_readable() {
     let sources = contents(|file| file.ends_with(".rs"));
-    assert!(
-        sources.contains_key("node/tests/it/tidy.rs"),
-        "the listing is incomplete"
-    );
+    assert!(sources.contains_key("node/tests/it/tidy.rs"), "the listing is incomplete");
     tidy(sources::stay_short(&sources));
 }
 
@@ -164,15 +140,10 @@ fn decisions_reach_no_clock_disk_or_network() {
         if krate.floor().is_some_and(|floor| floor <= 2) {
             let folder = folder.strip_prefix(root()).expect("inside the checkout");
             let prefix = format!("{}/src/", folder.display());
-            pure.extend(contents(|file| {
-                file.starts_with(&prefix) && file.ends_with(".rs")
-            }));
+            pure.extend(contents(|file| file.starts_with(&prefix) && file.ends_with(".rs")));
         }
     }
-    assert!(
-        pure.contains_key("crypto/src/lib.rs"),
-        "the listing is incomplete"
-    );
+    assert!(pure.contains_key("crypto/src/lib.rs"), "the listing is incomplete");
     tidy(sources::stay_pure(&pure));
 }
 
@@ -180,19 +151,12 @@ fn decisions_reach_no_clock_disk_or_network() {
 fn architecture_names_every_crate_with_its_floor() {
     let text = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("ARCHITECTURE.md");
     let packages: Vec<String> = crates().into_iter().map(|krate| krate.package).collect();
-    tidy(documents::floors_agree(
-        &documents::floors_table(&text),
-        FLOORS,
-        &packages,
-    ));
+    tidy(documents::floors_agree(&documents::floors_table(&text), FLOORS, &packages));
 }
 
 #[test]
 fn every_crate_has_a_chapter() {
-    let names: Vec<String> = crates()
-        .iter()
-        .map(|krate| krate.name().to_owned())
-        .collect();
+    let names: Vec<String> = crates().iter().map(|krate| krate.name().to_owned()).collect();
     tidy(documents::chapters_exist(&names, &files()));
 }
 
@@ -200,10 +164,7 @@ fn every_crate_has_a_chapter() {
 fn documents_name_only_what_exists() {
     let makefile = fs::read_to_string(root().join("Makefile")).expect("Makefile");
     let targets = documents::make_targets(&makefile);
-    assert!(
-        targets.contains("devnet") && targets.contains("test"),
-        "{targets:?}"
-    );
+    assert!(targets.contains("devnet") && targets.contains("test"), "{targets:?}");
 
     let modules: BTreeMap<String, String> = workspace()
         .into_iter()
@@ -217,10 +178,7 @@ fn documents_name_only_what_exists() {
     for (file, text) in documents() {
         complaints.extend(documents::targets_exist(&file, &text, &targets));
         complaints.extend(documents::modules_exist(&file, &text, &modules));
-        let folder = Path::new(&file)
-            .parent()
-            .expect("a relative path")
-            .to_owned();
+        let folder = Path::new(&file).parent().expect("a relative path").to_owned();
         let exists = |link: &str| root().join(&folder).join(link).exists();
         complaints.extend(documents::links_exist(&file, &text, exists));
     }

@@ -13,11 +13,7 @@ pub fn floors_table(architecture: &str) -> Vec<(String, u8)> {
         let Ok(floor) = floor.parse::<u8>() else {
             continue;
         };
-        floors.extend(
-            spans(crates)
-                .into_iter()
-                .map(|name| (name.to_owned(), floor)),
-        );
+        floors.extend(spans(crates).into_iter().map(|name| (name.to_owned(), floor)));
     }
     floors
 }
@@ -30,15 +26,9 @@ pub fn floors_agree(
 ) -> Vec<String> {
     let mut complaints = Vec::new();
     for (name, floor) in law {
-        let rows: Vec<u8> = table
-            .iter()
-            .filter(|(n, _)| n == name)
-            .map(|(_, f)| *f)
-            .collect();
+        let rows: Vec<u8> = table.iter().filter(|(n, _)| n == name).map(|(_, f)| *f).collect();
         if rows != [*floor] {
-            complaints.push(format!(
-                "ARCHITECTURE.md puts {name} on floors {rows:?}, not {floor}"
-            ));
+            complaints.push(format!("ARCHITECTURE.md puts {name} on floors {rows:?}, not {floor}"));
         }
     }
     for (name, _) in table {
@@ -47,10 +37,7 @@ pub fn floors_agree(
         }
     }
     for package in packages {
-        if !table
-            .iter()
-            .any(|(name, _)| *package == format!("{}{name}", super::PREFIX))
-        {
+        if !table.iter().any(|(name, _)| *package == format!("{}{name}", super::PREFIX)) {
             complaints.push(format!("ARCHITECTURE.md has no floor for {package}"));
         }
     }
@@ -109,14 +96,8 @@ pub fn modules_exist(file: &str, text: &str, libraries: &BTreeMap<String, String
         };
         let is_module = module.chars().all(|c| c.is_ascii_lowercase() || c == '_');
         let declared = [format!("pub mod {module};"), format!("pub mod {module} {{")];
-        if is_module
-            && !library
-                .lines()
-                .any(|line| declared.contains(&line.trim().to_owned()))
-        {
-            complaints.push(format!(
-                "{file} names `{krate}::{module}`, which is no public module"
-            ));
+        if is_module && !library.lines().any(|line| declared.contains(&line.trim().to_owned())) {
+            complaints.push(format!("{file} names `{krate}::{module}`, which is no public module"));
         }
     }
     complaints
@@ -202,48 +183,30 @@ fn a_wrong_floors_table_is_noticed() {
 #[test]
 fn a_missing_chapter_is_noticed() {
     let crates = ["wire".to_owned()];
-    assert_eq!(
-        chapters_exist(&crates, &["docs/wire.md".to_owned()]),
-        Vec::<String>::new()
-    );
-    assert_eq!(
-        chapters_exist(&crates, &["docs/wires.md".to_owned()]).len(),
-        1
-    );
+    assert_eq!(chapters_exist(&crates, &["docs/wire.md".to_owned()]), Vec::<String>::new());
+    assert_eq!(chapters_exist(&crates, &["docs/wires.md".to_owned()]).len(), 1);
 }
 
 #[test]
 fn a_target_that_does_not_exist_is_noticed() {
     let targets =
         make_targets("SHELL := bash\n.PHONY: test\ntest: ## tests\n\t@true\nfmt-check:\n");
-    assert_eq!(
-        targets,
-        BTreeSet::from(["test".to_owned(), "fmt-check".to_owned()])
-    );
+    assert_eq!(targets, BTreeSet::from(["test".to_owned(), "fmt-check".to_owned()]));
     for (text, expected) in [
-        (
-            "Run `make test` or `make fmt-check`, then make yourself coffee.",
-            0,
-        ),
+        ("Run `make test` or `make fmt-check`, then make yourself coffee.", 0),
         ("Run `make coffee`.", 1),
         ("```\nmake test SEED=1\nmake coffee # now\n```", 1),
         ("`make` lists them", 0),
         ("`make sure=1`", 0),
     ] {
-        assert_eq!(
-            targets_exist("README.md", text, &targets).len(),
-            expected,
-            "{text}"
-        );
+        assert_eq!(targets_exist("README.md", text, &targets).len(), expected, "{text}");
     }
 }
 
 #[test]
 fn a_module_that_does_not_exist_is_noticed() {
-    let libraries = BTreeMap::from([(
-        "wire".to_owned(),
-        "pub mod domain;\nmod secret;\n".to_owned(),
-    )]);
+    let libraries =
+        BTreeMap::from([("wire".to_owned(), "pub mod domain;\nmod secret;\n".to_owned())]);
     for (text, expected) in [
         ("see `wire::domain` and `blindfold_wire::domain::all`", 0),
         ("see `wire::secret`", 1),
@@ -251,11 +214,7 @@ fn a_module_that_does_not_exist_is_noticed() {
         ("see `std::fs`", 0),
         ("see `wire::gone`", 1),
     ] {
-        assert_eq!(
-            modules_exist("README.md", text, &libraries).len(),
-            expected,
-            "{text}"
-        );
+        assert_eq!(modules_exist("README.md", text, &libraries).len(), expected, "{text}");
     }
 }
 
@@ -263,17 +222,10 @@ fn a_module_that_does_not_exist_is_noticed() {
 fn a_dead_link_is_noticed() {
     let exists = |link: &str| link == "docs/wire.md";
     for (text, expected) in [
-        (
-            "[a](docs/wire.md) [b](docs/wire.md#formats) [c](https://example.org/x) [d](#here)",
-            0,
-        ),
+        ("[a](docs/wire.md) [b](docs/wire.md#formats) [c](https://example.org/x) [d](#here)", 0),
         ("[a](docs/gone.md)", 1),
         ("```\nlet x = f[0](gone);\n```", 0),
     ] {
-        assert_eq!(
-            links_exist("README.md", text, exists).len(),
-            expected,
-            "{text}"
-        );
+        assert_eq!(links_exist("README.md", text, exists).len(), expected, "{text}");
     }
 }

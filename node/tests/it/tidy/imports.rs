@@ -88,22 +88,18 @@ pub fn point_down(crates: &[Crate]) -> Vec<String> {
                 Some(same) if same == own => {
                     complaints.push(format!("{name} imports its sibling {other} (floor {own})"));
                 }
-                Some(above) => complaints.push(format!(
-                    "{name} (floor {own}) imports upward: {other} (floor {above})"
-                )),
+                Some(above) => complaints
+                    .push(format!("{name} (floor {own}) imports upward: {other} (floor {above})")),
             }
             if name == "sdk" && floor(other).is_some_and(|below| below > 1) {
-                complaints.push(format!(
-                    "sdk imports {other}, but a wallet stays on floors 0 and 1"
-                ));
+                complaints
+                    .push(format!("sdk imports {other}, but a wallet stays on floors 0 and 1"));
             }
         }
     }
     for (name, _) in FLOORS {
         if !crates.iter().any(|krate| krate.name() == *name) {
-            complaints.push(format!(
-                "FLOORS names {name}, which is no crate of the workspace"
-            ));
+            complaints.push(format!("FLOORS names {name}, which is no crate of the workspace"));
         }
     }
     complaints
@@ -139,24 +135,15 @@ pub fn stay_on_their_floor(crates: &[Crate]) -> Vec<String> {
 fn bare() -> Vec<Crate> {
     FLOORS
         .iter()
-        .map(|(name, _)| Crate {
-            package: format!("{PREFIX}{name}"),
-            dependencies: Vec::new(),
-        })
+        .map(|(name, _)| Crate { package: format!("{PREFIX}{name}"), dependencies: Vec::new() })
         .collect()
 }
 
 /// The house in which `name` depends on `package`.
 fn with(name: &str, package: &str, development: bool) -> Vec<Crate> {
     let mut crates = bare();
-    let krate = crates
-        .iter_mut()
-        .find(|krate| krate.name() == name)
-        .expect("a crate of ours");
-    krate.dependencies.push(Dependency {
-        package: package.to_owned(),
-        development,
-    });
+    let krate = crates.iter_mut().find(|krate| krate.name() == name).expect("a crate of ours");
+    krate.dependencies.push(Dependency { package: package.to_owned(), development });
     crates
 }
 
@@ -177,21 +164,14 @@ fn a_wrong_import_is_noticed() {
         ("sdk", "blindfold-mempool", false, 1), // a wallet that drags a stage in
     ] {
         let complaints = point_down(&with(name, package, development));
-        assert_eq!(
-            complaints.len(),
-            expected,
-            "{name} -> {package}: {complaints:?}"
-        );
+        assert_eq!(complaints.len(), expected, "{name} -> {package}: {complaints:?}");
     }
 }
 
 #[test]
 fn a_crate_without_a_floor_and_a_floor_without_a_crate_are_noticed() {
     let mut crates = bare();
-    crates.push(Crate {
-        package: "blindfold-common".into(),
-        dependencies: Vec::new(),
-    });
+    crates.push(Crate { package: "blindfold-common".into(), dependencies: Vec::new() });
     assert_eq!(point_down(&crates).len(), 1);
     crates.retain(|krate| krate.name() != "sim" && krate.name() != "common");
     assert_eq!(point_down(&crates).len(), 1);
@@ -222,10 +202,6 @@ fn a_misplaced_dependency_is_noticed() {
         ("committee", "blsttc", true, 0),
     ] {
         let complaints = stay_on_their_floor(&with(name, package, development));
-        assert_eq!(
-            complaints.len(),
-            expected,
-            "{name} -> {package}: {complaints:?}"
-        );
+        assert_eq!(complaints.len(), expected, "{name} -> {package}: {complaints:?}");
     }
 }

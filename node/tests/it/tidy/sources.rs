@@ -70,14 +70,8 @@ fn one(file: &str, text: &str) -> BTreeMap<String, String> {
 
 #[test]
 fn a_long_file_is_noticed() {
-    assert_eq!(
-        stay_short(&one("a.rs", &"x\n".repeat(MAX_LINES))),
-        Vec::<String>::new()
-    );
-    assert_eq!(
-        stay_short(&one("a.rs", &"x\n".repeat(MAX_LINES + 1))).len(),
-        1
-    );
+    assert_eq!(stay_short(&one("a.rs", &"x\n".repeat(MAX_LINES))), Vec::<String>::new());
+    assert_eq!(stay_short(&one("a.rs", &"x\n".repeat(MAX_LINES + 1))).len(), 1);
 }
 
 #[test]
@@ -87,17 +81,9 @@ fn an_impure_line_is_noticed() {
         ("wire/src/a.rs", "use std::fs;", 1),
         ("wire/src/a.rs", "// never std::fs", 0),
         ("wire/src/tests.rs", "use std::fs;", 0),
-        (
-            "wire/src/a.rs",
-            "fn f() {}\n#[cfg(test)]\nmod tests {\nuse std::fs;\n}",
-            0,
-        ),
+        ("wire/src/a.rs", "fn f() {}\n#[cfg(test)]\nmod tests {\nuse std::fs;\n}", 0),
         ("wire/src/a.rs", "#[cfg(test)]\nmod tests;\nuse std::fs;", 1),
-        (
-            "wire/src/a.rs",
-            "use std::env;\n#[cfg(test)]\nmod tests {\nuse std::fs;\n}",
-            1,
-        ),
+        ("wire/src/a.rs", "use std::env;\n#[cfg(test)]\nmod tests {\nuse std::fs;\n}", 1),
     ] {
         let complaints = stay_pure(&one(file, text));
         assert_eq!(complaints.len(), expected, "{text}: {complaints:?}");
