@@ -1,0 +1,422 @@
+//! `node.toml`, decoded once into typed structs.
+//!
+//! Every key is optional but `role`'s companions (see [`NodeConfig::check`]); unknown keys are
+//! errors, so that a typing mistake does not silently mean the default. `blindfold node init`
+//! writes [`NodeConfig::default_toml_with_comments`], which decodes to [`NodeConfig::default`].
+//! Relative paths are relative to the folder of `node.toml`.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+/// Largest `node.toml` that is read, in bytes.
+const MAX_CONFIG_BYTES: u64 = 1 << 20;
+
+/// Everything a node is told from outside.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NodeConfig {
+    /// Whether the node votes, or only follows.
+    pub role: Role,
+    /// Folder of the database and of the engine's journal.
+    pub data_dir: PathBuf,
+    /// The chain's genesis document (JSON).
+    pub genesis: PathBuf,
+    /// The member's secret keys; not needed by a follower.
+    pub secrets: PathBuf,
+    /// Filter of the log, in `tracing`'s syntax.
+    pub log_filter: String,
+    /// Form of the log lines on stderr.
+    pub log_format: LogFormat,
+    /// The QUIC transport between members.
+    pub network: NetworkConfig,
+    /// JSON-RPC.
+    pub rpc: RpcConfig,
+    /// Metrics and health pages.
+    pub metrics: MetricsConfig,
+    /// Bounds of the mempool.
+    pub mempool: MempoolConfig,
+    /// The database.
+    pub storage: StorageConfig,
+}
+
+/// What a node does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Proposes, votes, releases shares, executes and serves.
+    #[default]
+    Member,
+    /// Replays and serves; holds no key.
+    Follower,
+}
+
+/// Form of log lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The transport between members.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NetworkConfig {
+    /// UDP address to listen on.
+    pub listen: SocketAddr,
+    /// Where to find the other members.
+    pub peers: Vec<PeerConfig>,
+}
+
+/// Address of one member.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PeerConfig {
+    /// The member's ed25519 identity key, 64 hex digits, as in the genesis document.
+    #[serde(with = "identity_hex")]
+    pub identity: [u8; 32],
+    /// UDP address it listens on.
+    pub address: SocketAddr,
+}
+
+/// Limits of the JSON-RPC server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RpcConfig {
+    /// Whether to serve at all.
+    pub enabled: bool,
+    /// TCP address for HTTP and WebSocket.
+    pub listen: SocketAddr,
+    /// Open connections.
+    pub max_connections: u32,
+    /// Bytes of one request or batch.
+    pub max_request_bytes: u32,
+    /// Bytes of one answer.
+    pub max_response_bytes: u32,
+    /// Calls in one batch.
+    pub max_batch: u32,
+    /// Subscriptions on one connection.
+    pub max_subscriptions_per_connection: u32,
+    /// Notifications that may wait for one connection.
+    pub max_queued_notifications: u32,
+    /// Calls that run at a time.
+    pub max_concurrent_calls: usize,
+    /// Submissions that wait for the mempool at a time.
+    pub max_concurrent_submissions: usize,
+    /// Blocks that one `eth_getLogs` looks at.
+    pub max_log_blocks: u64,
+    /// Logs that one `eth_getLogs` returns.
+    pub max_log_results: usize,
+    /// Gas that one `eth_call` or `eth_estimateGas` may use.
+    pub call_gas_cap: u64,
+}
+
+/// Metrics and health pages.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MetricsConfig {
+    /// Whether to serve at all.
+    pub enabled: bool,
+    /// TCP address.
+    pub listen: SocketAddr,
+}
+
+/// Bounds of the mempool. They are this node's own and no part of consensus.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MempoolConfig {
+    /// Bytes of all envelopes.
+    pub max_bytes: usize,
+    /// Number of all envelopes.
+    pub max_envelopes: usize,
+    /// Envelopes of one payer.
+    pub max_per_payer: usize,
+    /// Fee bump in percent that replaces a pending envelope.
+    pub replacement_bump_percent: u32,
+}
+
+/// The database.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StorageConfig {
+    /// Bytes of the block cache.
+    pub cache_bytes: usize,
+    /// Files the database may hold open.
+    pub max_open_files: i32,
+}
+
+impl Default for NodeConfig {
+    fn default() -> Self {
+        Self {
+            role: Role::Member,
+            data_dir: "data".into(),
+            genesis: "genesis.json".into(),
+            secrets: "secrets.toml".into(),
+            log_filter: "info".to_owned(),
+            log_format: LogFormat::Text,
+            network: NetworkConfig::default(),
+            rpc: RpcConfig::default(),
+            metrics: MetricsConfig::default(),
+            mempool: MempoolConfig::default(),
+            storage: StorageConfig::default(),
+        }
+    }
+}
+
+impl Default for NetworkConfig {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 30_600)), peers: Vec::new() }
+    }
+}
+
+impl Default for RpcConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            listen: SocketAddr::from(([127, 0, 0, 1], 8_545)),
+            max_connections: 256,
+            max_request_bytes: 1 << 20,
+            max_response_bytes: 16 << 20,
+            max_batch: 64,
+            max_subscriptions_per_connection: 64,
+            max_queued_notifications: 256,
+            max_concurrent_calls: 32,
+            max_concurrent_submissions: 256,
+            max_log_blocks: 10_000,
+            max_log_results: 10_000,
+            call_gas_cap: 30_000_000,
+        }
+    }
+}
+
+impl Default for MetricsConfig {
+    fn default() -> Self {
+        Self { enabled: true, listen: SocketAddr::from(([127, 0, 0, 1], 9_600)) }
+    }
+}
+
+impl Default for MempoolConfig {
+    fn default() -> Self {
+        Self {
+            max_bytes: 64 << 20,
+            max_envelopes: 20_000,
+            max_per_payer: 64,
+            replacement_bump_percent: 10,
+        }
+    }
+}
+
+impl Default for StorageConfig {
+    fn default() -> Self {
+        Self { cache_bytes: 64 << 20, max_open_files: 512 }
+    }
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file could not be read.
+    #[error("cannot read {path}: {source}; `blindfold node init` writes one")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's word.
+        source: std::io::Error,
+    },
+    /// The file is larger than any sensible configuration.
+    #[error("{path} is larger than {MAX_CONFIG_BYTES} bytes")]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The text is not TOML, or has an unknown key or a value of the wrong kind.
+    #[error("node.toml: {0}")]
+    Parse(#[from] toml::de::Error),
+    /// A value that makes no sense.
+    #[error("node.toml: {key}: {problem}")]
+    Value {
+        /// The key.
+        key: &'static str,
+        /// What is wrong with its value, and what would be right.
+        problem: String,
+    },
+}
+
+impl NodeConfig {
+    /// Reads and checks a file; relative paths in it become relative to its folder.
+    ///
+    /// # Errors
+    /// See [`ConfigError`].
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let failed = |source| ConfigError::Read { path: path.to_owned(), source };
+        if std::fs::metadata(path).map_err(failed)?.len() > MAX_CONFIG_BYTES {
+            return Err(ConfigError::TooLarge { path: path.to_owned() });
+        }
+        let mut config = Self::parse(&std::fs::read_to_string(path).map_err(failed)?)?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        for relative in [&mut config.data_dir, &mut config.genesis, &mut config.secrets] {
+            // `join` leaves an absolute path as it is.
+            *relative = folder.join(&*relative);
+        }
+        Ok(config)
+    }
+
+    /// Decodes and checks a text.
+    ///
+    /// # Errors
+    /// [`ConfigError::Parse`] or [`ConfigError::Value`].
+    pub fn parse(text: &str) -> Result<Self, ConfigError> {
+        let config: Self = toml::from_str(text)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Encodes without comments.
+    ///
+    /// # Errors
+    /// If a path is not UTF-8.
+    pub fn to_toml(&self) -> Result<String, toml::ser::Error> {
+        toml::to_string(self)
+    }
+
+    /// Checks what types cannot say.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] for the first senseless value.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let at_least_one = [
+            ("rpc.max_connections", u64::from(self.rpc.max_connections)),
+            ("rpc.max_request_bytes", u64::from(self.rpc.max_request_bytes)),
+            ("rpc.max_response_bytes", u64::from(self.rpc.max_response_bytes)),
+            ("rpc.max_batch", u64::from(self.rpc.max_batch)),
+            ("rpc.max_queued_notifications", u64::from(self.rpc.max_queued_notifications)),
+            ("rpc.max_concurrent_calls", self.rpc.max_concurrent_calls as u64),
+            ("rpc.max_concurrent_submissions", self.rpc.max_concurrent_submissions as u64),
+            ("rpc.max_log_blocks", self.rpc.max_log_blocks),
+            ("rpc.call_gas_cap", self.rpc.call_gas_cap),
+            ("mempool.max_bytes", self.mempool.max_bytes as u64),
+            ("mempool.max_envelopes", self.mempool.max_envelopes as u64),
+            ("mempool.max_per_payer", self.mempool.max_per_payer as u64),
+            ("mempool.replacement_bump_percent", u64::from(self.mempool.replacement_bump_percent)),
+        ];
+        for (key, value) in at_least_one {
+            if value == 0 {
+                return Err(ConfigError::Value { key, problem: "must be at least 1".to_owned() });
+            }
+        }
+        let mut seen = std::collections::BTreeSet::new();
+        for peer in &self.network.peers {
+            if !seen.insert(peer.identity) {
+                let identity = hex::encode(peer.identity);
+                let problem = format!("{identity} is named twice");
+                return Err(ConfigError::Value { key: "network.peers", problem });
+            }
+        }
+        Ok(())
+    }
+
+    /// A `node.toml` that spells out every default and says what each key means.
+    pub fn default_toml_with_comments() -> &'static str {
+        include_str!("config/default.toml")
+    }
+}
+
+/// 32 bytes as 64 hex digits.
+mod identity_hex {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8; 32], to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&hex::encode(bytes))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<[u8; 32], D::Error> {
+        let text = String::deserialize(from)?;
+        let mut bytes = [0; 32];
+        let digits = text.strip_prefix("0x").unwrap_or(&text);
+        hex::decode_to_slice(digits, &mut bytes)
+            .map_err(|_| D::Error::custom("an identity is 64 hex digits"))?;
+        Ok(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_written_file_holds_exactly_the_defaults() {
+        let written = NodeConfig::parse(NodeConfig::default_toml_with_comments()).unwrap();
+        assert_eq!(written, NodeConfig::default());
+        // Equality alone would pass if a key were missing from the file.
+        let keys = |text: &str| -> std::collections::BTreeSet<String> {
+            fn walk(prefix: &str, value: &toml::Table, into: &mut std::collections::BTreeSet<String>) {
+                for (key, value) in value {
+                    let path = format!("{prefix}{key}");
+                    match value {
+                        toml::Value::Table(table) => walk(&format!("{path}."), table, into),
+                        _ => {
+                            into.insert(path);
+                        }
+                    }
+                }
+            }
+            let mut found = Default::default();
+            walk("", &text.parse().unwrap(), &mut found);
+            found
+        };
+        let encoded = NodeConfig::default().to_toml().unwrap();
+        assert_eq!(keys(NodeConfig::default_toml_with_comments()), keys(&encoded));
+    }
+
+    #[test]
+    fn an_empty_file_means_the_defaults() {
+        assert_eq!(NodeConfig::parse("").unwrap(), NodeConfig::default());
+    }
+
+    #[test]
+    fn unknown_keys_and_senseless_values_are_refused() {
+        for text in [
+            "rol = \"member\"",
+            "[rpc]\nmax_conections = 1",
+            "[rpc]\nmax_batch = 0",
+            "[mempool]\nmax_bytes = -1",
+            "role = \"leader\"",
+            "[[network.peers]]\nidentity = \"00\"\naddress = \"127.0.0.1:1\"",
+        ] {
+            assert!(NodeConfig::parse(text).is_err(), "accepted: {text}");
+        }
+        let peer = format!(
+            "[[network.peers]]\nidentity = \"{}\"\naddress = \"127.0.0.1:1\"\n",
+            "ab".repeat(32)
+        );
+        assert_eq!(NodeConfig::parse(&peer).unwrap().network.peers[0].identity, [0xab; 32]);
+        assert!(NodeConfig::parse(&peer.repeat(2)).is_err(), "a peer named twice");
+    }
+
+    #[test]
+    fn encodes_and_decodes() {
+        let mut config = NodeConfig { role: Role::Follower, ..Default::default() };
+        config.network.peers.push(PeerConfig {
+            identity: [7; 32],
+            address: SocketAddr::from(([10, 0, 0, 1], 30_600)),
+        });
+        assert_eq!(NodeConfig::parse(&config.to_toml().unwrap()).unwrap(), config);
+    }
+
+    #[test]
+    fn relative_paths_start_at_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("node.toml");
+        std::fs::write(&path, "genesis = \"/etc/genesis.json\"").unwrap();
+        let config = NodeConfig::read(&path).unwrap();
+        assert_eq!(config.data_dir, folder.path().join("data"));
+        assert_eq!(config.genesis, Path::new("/etc/genesis.json"));
+    }
+}

@@ -1,0 +1,191 @@
+//! Metrics in Prometheus' text format, and the health pages, on one small HTTP server.
+//!
+//! | page | says |
+//! |---|---|
+//! | `/metrics` | every metric of this process |
+//! | `/healthz` | 200 as long as the process answers |
+//! | `/readyz` | 200 if the node is in step and serves, else 503 and why |
+//!
+//! Names are `blindfold_<stage>_<name>_<unit>`; counters end in `_total`. Stages record through
+//! the functions below, so that a name is written once. Labels come from small fixed sets (method
+//! names, reasons), never from what a peer or user sent.
+
+use std::{net::SocketAddr, sync::Arc, sync::OnceLock, time::Duration};
+
+use axum::{Router, extract::State, http::StatusCode, response::IntoResponse, routing::get};
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
+
+use crate::rpc::api::{NodeApi, Readiness};
+
+/// Upper bounds, in seconds, of the buckets of every `_seconds` histogram.
+const SECONDS_BUCKETS: [f64; 14] =
+    [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+/// How often histograms are drained, so that they stay small when nobody scrapes.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Heights reached, by stage (label `stage`: ordered, opened, executed).
+pub const CHAIN_HEIGHT: &str = "blindfold_chain_height_blocks";
+/// Envelopes that reached an end or a stage (label `status`).
+pub const ENVELOPES: &str = "blindfold_mempool_envelopes_total";
+/// Envelopes in the mempool.
+pub const MEMPOOL_SIZE: &str = "blindfold_mempool_size_envelopes";
+/// Bytes in the mempool.
+pub const MEMPOOL_BYTES: &str = "blindfold_mempool_size_bytes";
+/// Time from admission to a stage (label `stage`).
+pub const LATENCY: &str = "blindfold_envelope_latency_seconds";
+/// Time one stage took for one height (label `stage`).
+pub const STAGE_TIME: &str = "blindfold_stage_height_seconds";
+/// Evidence found (label `kind`).
+pub const EVIDENCE: &str = "blindfold_evidence_found_total";
+/// RPC calls (labels `method`, `outcome`: ok, error).
+pub const RPC_CALLS: &str = "blindfold_rpc_calls_total";
+/// Time of RPC calls (label `method`).
+pub const RPC_TIME: &str = "blindfold_rpc_call_seconds";
+
+/// Counts one RPC call.
+pub fn rpc_call(method: &'static str, took: Duration, ok: bool) {
+    let outcome = if ok { "ok" } else { "error" };
+    counter!(RPC_CALLS, "method" => method, "outcome" => outcome).increment(1);
+    histogram!(RPC_TIME, "method" => method).record(took.as_secs_f64());
+}
+
+/// Sets the height that a stage has reached.
+pub fn stage_height(stage: &'static str, height: u64) {
+    gauge!(CHAIN_HEIGHT, "stage" => stage).set(height as f64);
+}
+
+/// Records how long a stage took for one height.
+pub fn stage_time(stage: &'static str, took: Duration) {
+    histogram!(STAGE_TIME, "stage" => stage).record(took.as_secs_f64());
+}
+
+/// Records the time from an envelope's admission here until it reached a stage.
+pub fn envelope_latency(stage: &'static str, took: Duration) {
+    histogram!(LATENCY, "stage" => stage).record(took.as_secs_f64());
+}
+
+/// Counts envelopes that reached a status.
+pub fn envelopes(status: &'static str, count: u64) {
+    counter!(ENVELOPES, "status" => status).increment(count);
+}
+
+/// Sets the size of the mempool.
+pub fn mempool_size(envelopes: usize, bytes: usize) {
+    gauge!(MEMPOOL_SIZE).set(envelopes as f64);
+    gauge!(MEMPOOL_BYTES).set(bytes as f64);
+}
+
+/// Counts a piece of evidence.
+pub fn evidence(kind: &'static str) {
+    counter!(EVIDENCE, "kind" => kind).increment(1);
+}
+
+/// Installs the process's recorder, once; later calls return the first one's handle.
+///
+/// # Errors
+/// If another recorder was installed before, or the buckets are invalid.
+pub fn install() -> Result<PrometheusHandle, BuildError> {
+    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+    if let Some(handle) = HANDLE.get() {
+        return Ok(handle.clone());
+    }
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS_BUCKETS)?
+        .install_recorder()?;
+    describe();
+    Ok(HANDLE.get_or_init(|| handle).clone())
+}
+
+fn describe() {
+    describe_gauge!(CHAIN_HEIGHT, "Height reached, by stage.");
+    describe_counter!(ENVELOPES, "Envelopes by the status they reached.");
+    describe_gauge!(MEMPOOL_SIZE, "Envelopes in the mempool.");
+    describe_gauge!(MEMPOOL_BYTES, "Bytes in the mempool.");
+    describe_histogram!(LATENCY, "Time from admission to a stage.");
+    describe_histogram!(STAGE_TIME, "Time a stage took for one height.");
+    describe_counter!(EVIDENCE, "Evidence found, by kind.");
+    describe_counter!(RPC_CALLS, "RPC calls by method and outcome.");
+    describe_histogram!(RPC_TIME, "Duration of RPC calls by method.");
+}
+
+/// The running metrics and health server. Dropping it stops it.
+#[derive(Debug)]
+pub struct MetricsServer {
+    local_addr: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    task: JoinHandle<()>,
+}
+
+#[derive(Clone)]
+struct Pages {
+    metrics: PrometheusHandle,
+    api: Arc<dyn NodeApi>,
+}
+
+impl MetricsServer {
+    /// Serves the pages on `listen`. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// If the address is taken or not ours.
+    pub async fn start(
+        listen: SocketAddr,
+        metrics: PrometheusHandle,
+        api: Arc<dyn NodeApi>,
+    ) -> std::io::Result<Self> {
+        let listener = TcpListener::bind(listen).await?;
+        let local_addr = listener.local_addr()?;
+        let app = Router::new()
+            .route("/metrics", get(metrics_page))
+            .route("/healthz", get(|| async { "ok\n" }))
+            .route("/readyz", get(readiness_page))
+            .with_state(Pages { metrics: metrics.clone(), api });
+        let (stop, stopped) = oneshot::channel::<()>();
+        let task = tokio::spawn(async move {
+            let upkeep = tokio::spawn(async move {
+                let mut tick = tokio::time::interval(UPKEEP_INTERVAL);
+                loop {
+                    tick.tick().await;
+                    metrics.run_upkeep();
+                }
+            });
+            // Also returns when the server was dropped.
+            let ended = async move {
+                let _ = stopped.await;
+            };
+            if let Err(error) = axum::serve(listener, app).with_graceful_shutdown(ended).await {
+                tracing::error!(target: "blindfold::metrics", %error, "metrics server failed");
+            }
+            upkeep.abort();
+        });
+        Ok(Self { local_addr, stop: Some(stop), task })
+    }
+
+    /// Address the server listens on.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Stops, and returns once open requests are answered.
+    pub async fn stop(mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+        let _ = self.task.await;
+    }
+}
+
+async fn metrics_page(State(pages): State<Pages>) -> impl IntoResponse {
+    ([("content-type", "text/plain; version=0.0.4; charset=utf-8")], pages.metrics.render())
+}
+
+async fn readiness_page(State(pages): State<Pages>) -> (StatusCode, String) {
+    match pages.api.readiness() {
+        Readiness::Ready => (StatusCode::OK, "ready\n".to_owned()),
+        Readiness::Syncing { current, highest, .. } => {
+            (StatusCode::SERVICE_UNAVAILABLE, format!("syncing: {current} of {highest}\n"))
+        }
+        Readiness::NotReady(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")),
+    }
+}

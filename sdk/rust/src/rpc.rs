@@ -1,0 +1,287 @@
+//! The JSON documents of the `sealed_*` methods, shared by the server in `node` and by [`Client`](crate::Client).
+//!
+//! Encodings are those of Ethereum's JSON-RPC: quantities are `0x` hex without leading zeros, byte
+//! strings are `0x` hex of even length, names are camelCase. Nothing in a document is to be
+//! believed because a node sent it; each type says what its receiver checks.
+
+use alloy_primitives::{Address, B256, Bytes, FixedBytes, U256};
+use blindfold_wire::{
+    genesis::Genesis,
+    receipt::{AdmissionReceipt, SignedReceipt},
+    signature::Signature65,
+};
+use serde::{Deserialize, Serialize};
+
+/// Result of `sealed_getCommittee`.
+///
+/// A wallet believes `genesis_rlp` only if it hashes to the genesis hash the wallet pinned, and
+/// then takes everything from there ([`Committee`](crate::Committee)). The other fields are for
+/// people and for logs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CommitteeDocument {
+    /// Hash of the genesis document, the chain's root of trust.
+    pub genesis_hash: B256,
+    /// The genesis document in its canonical RLP encoding.
+    pub genesis_rlp: Bytes,
+    /// The genesis document as JSON.
+    pub genesis: serde_json::Value,
+    /// Chain id.
+    #[serde(with = "alloy_serde::quantity")]
+    pub chain_id: u64,
+    /// Epoch of the committee.
+    #[serde(with = "alloy_serde::quantity")]
+    pub epoch: u64,
+    /// Identifier of the committee key, 8 bytes.
+    pub key_id: FixedBytes<8>,
+    /// Committee key Y, 48 bytes, compressed G1.
+    pub committee_key: FixedBytes<48>,
+}
+
+impl CommitteeDocument {
+    /// The document that a node with this genesis serves.
+    ///
+    /// # Errors
+    /// If the genesis does not serialize to JSON.
+    pub fn from_genesis(genesis: &Genesis) -> Result<Self, serde_json::Error> {
+        Ok(Self {
+            genesis_hash: genesis.hash(),
+            genesis_rlp: genesis.encode().into(),
+            genesis: serde_json::to_value(genesis)?,
+            chain_id: genesis.chain_id,
+            epoch: genesis.committee.epoch,
+            key_id: genesis.key_id(),
+            committee_key: FixedBytes(genesis.committee.y),
+        })
+    }
+}
+
+/// Result of `sealed_sendTransaction`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SendDocument {
+    /// Identifier of the admitted envelope; the sender compares it with its own.
+    pub envelope_id: B256,
+    /// The member's signed word that it has seen the envelope.
+    pub receipt: ReceiptDocument,
+}
+
+/// A member's signed admission receipt. It promises no position; it serves censorship statistics.
+///
+/// The receiver recovers the signer and compares it with the genesis entry of `member`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReceiptDocument {
+    /// Chain id.
+    #[serde(with = "alloy_serde::quantity")]
+    pub chain_id: u64,
+    /// Settlement contract of the chain.
+    pub settlement: Address,
+    /// The envelope the receipt is for.
+    pub envelope_id: B256,
+    /// Index of the member in the committee.
+    #[serde(with = "alloy_serde::quantity")]
+    pub member: u32,
+    /// Height the member had seen ordered when it admitted the envelope.
+    #[serde(with = "alloy_serde::quantity")]
+    pub height_seen: u64,
+    /// EIP-712 signature, 65 bytes: r, s, v (27 or 28).
+    pub signature: FixedBytes<65>,
+}
+
+impl From<&SignedReceipt> for ReceiptDocument {
+    fn from(signed: &SignedReceipt) -> Self {
+        Self {
+            chain_id: signed.receipt.chain_id,
+            settlement: signed.receipt.settlement,
+            envelope_id: signed.receipt.envelope_id,
+            member: signed.receipt.member,
+            height_seen: signed.receipt.height_seen,
+            signature: FixedBytes(signed.signature.to_bytes()),
+        }
+    }
+}
+
+impl TryFrom<&ReceiptDocument> for SignedReceipt {
+    type Error = blindfold_wire::codec::DecodeError;
+
+    /// # Errors
+    /// If the signature's last byte is neither 27 nor 28.
+    fn try_from(document: &ReceiptDocument) -> Result<Self, Self::Error> {
+        let receipt = AdmissionReceipt {
+            chain_id: document.chain_id,
+            settlement: document.settlement,
+            envelope_id: document.envelope_id,
+            member: document.member,
+            height_seen: document.height_seen,
+        };
+        Ok(Self { receipt, signature: Signature65::from_bytes(&document.signature.0)? })
+    }
+}
+
+/// Result of `sealed_getHead`: how far the node has got, and what the next height costs.
+///
+/// A wallet uses it to choose fees and an expiry. A lying node can make a transaction dear or
+/// late, never readable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HeadDocument {
+    /// Highest height whose order is final.
+    #[serde(with = "alloy_serde::quantity")]
+    pub ordered_height: u64,
+    /// Highest height opened, with all below it.
+    #[serde(with = "alloy_serde::quantity")]
+    pub opened_height: u64,
+    /// Highest height executed.
+    #[serde(with = "alloy_serde::quantity")]
+    pub executed_height: u64,
+    /// Hash of the EVM block at `executed_height`.
+    pub executed_hash: B256,
+    /// Base fee of the next height to be ordered, in wei per gas.
+    #[serde(with = "alloy_serde::quantity")]
+    pub next_base_fee_wei: u128,
+    /// Priority fee the node suggests, in wei per gas.
+    #[serde(with = "alloy_serde::quantity")]
+    pub suggested_priority_fee_wei: u128,
+}
+
+/// Result of `sealed_getPayer`: what a payer needs to know before it seals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PayerDocument {
+    /// The payer.
+    pub address: Address,
+    /// Envelope nonce that would be ordered next, counting what is ordered already.
+    #[serde(with = "alloy_serde::quantity")]
+    pub next_nonce: u64,
+    /// Envelope nonce to use for a new envelope, counting what this node holds pending.
+    #[serde(with = "alloy_serde::quantity")]
+    pub pending_nonce: u64,
+    /// Escrow in wei at `executed_height`.
+    pub escrow_wei: U256,
+    /// Height of the escrow figure.
+    #[serde(with = "alloy_serde::quantity")]
+    pub executed_height: u64,
+}
+
+/// Result of `sealed_getCommitment`.
+///
+/// Whoever wants to rely on it decodes `commitment`, compares its EIP-712 digest with `digest`
+/// and verifies `certificate` with the committee's vote keys (`blindfold_wire`'s `Certified`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CommitmentDocument {
+    /// Height.
+    #[serde(with = "alloy_serde::quantity")]
+    pub height: u64,
+    /// EIP-712 digest of the commitment.
+    pub digest: B256,
+    /// Index of the leader in the committee.
+    #[serde(with = "alloy_serde::quantity")]
+    pub leader: u32,
+    /// Address that signed the commitment.
+    pub leader_address: Address,
+    /// The signed commitment in its canonical encoding.
+    pub commitment: Bytes,
+    /// Identifiers of the ordered envelopes, in order.
+    pub envelope_ids: Vec<B256>,
+    /// The finalization certificate in the engine's encoding; absent where the height was made
+    /// final by a descendant, whose digest is then in `certified_by`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<Bytes>,
+    /// Digest of the child commitment whose certificate covers this height.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certified_by: Option<B256>,
+}
+
+/// Result of `sealed_getOpening`: one opened position of a height.
+///
+/// The receiver checks it by sealing again or, for an undecryptable envelope, by the pairing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OpeningDocument {
+    /// Height.
+    #[serde(with = "alloy_serde::quantity")]
+    pub height: u64,
+    /// Position within the height, from 0.
+    #[serde(with = "alloy_serde::quantity")]
+    pub position: u32,
+    /// Identifier of the envelope at this position.
+    pub envelope_id: B256,
+    /// The whole envelope.
+    pub envelope: Bytes,
+    /// `true` if the opening holds a message, `false` if the envelope is undecryptable.
+    pub decryptable: bool,
+    /// The opening in its canonical encoding.
+    pub opening: Bytes,
+}
+
+/// Notification of `sealed_subscribe("ordered")`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OrderedNotice {
+    /// Height whose order became final.
+    #[serde(with = "alloy_serde::quantity")]
+    pub height: u64,
+    /// EIP-712 digest of its commitment.
+    pub digest: B256,
+    /// Index of its leader in the committee.
+    #[serde(with = "alloy_serde::quantity")]
+    pub leader: u32,
+    /// Timestamp of the commitment in milliseconds since the Unix epoch.
+    #[serde(with = "alloy_serde::quantity")]
+    pub timestamp_ms: u64,
+    /// Identifiers of the ordered envelopes, in order.
+    pub envelope_ids: Vec<B256>,
+}
+
+/// Notification of `sealed_subscribe("opened")`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OpenedNotice {
+    /// Height that was opened.
+    #[serde(with = "alloy_serde::quantity")]
+    pub height: u64,
+    /// Positions opened.
+    #[serde(with = "alloy_serde::quantity")]
+    pub opened: u32,
+    /// Positions that turned out undecryptable.
+    #[serde(with = "alloy_serde::quantity")]
+    pub undecryptable: u32,
+}
+
+/// Notification of `sealed_subscribe("executed")`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExecutedNotice {
+    /// Height that was executed.
+    #[serde(with = "alloy_serde::quantity")]
+    pub height: u64,
+    /// Hash of its EVM block.
+    pub block_hash: B256,
+    /// Its state root.
+    pub state_root: B256,
+    /// Transactions executed.
+    #[serde(with = "alloy_serde::quantity")]
+    pub executed: u32,
+}
+
+/// Error codes of the server that are not JSON-RPC's own.
+pub mod codes {
+    /// `eth_sendRawTransaction` and its kin: plaintext is never accepted.
+    pub const PLAINTEXT_REFUSED: i32 = -38000;
+    /// The bytes are no valid envelope of this chain; sending them again is pointless.
+    pub const ENVELOPE_INVALID: i32 = -38001;
+    /// A valid envelope that the mempool does not want now; `data.reason` says why.
+    pub const ENVELOPE_REFUSED: i32 = -38002;
+    /// The node cannot take the request at the moment; try again or elsewhere.
+    pub const UNAVAILABLE: i32 = -38003;
+    /// The state of that height is no longer (or not yet) kept.
+    pub const HISTORY_UNAVAILABLE: i32 = -38004;
+    /// No such block (EIP-1474 "resource not found").
+    pub const NOT_FOUND: i32 = -32001;
+    /// The request asks for more than the node gives (EIP-1474 "limit exceeded").
+    pub const LIMIT_EXCEEDED: i32 = -32005;
+    /// The call reverted; `data` is the revert data, as Geth reports it.
+    pub const REVERTED: i32 = 3;
+}
