@@ -161,6 +161,13 @@ fn every_crate_has_a_chapter() {
 }
 
 #[test]
+fn the_wallet_guide_shows_code_that_is_compiled() {
+    let guide = fs::read_to_string(root().join("docs/wallet.md")).expect("docs/wallet.md");
+    let library = fs::read_to_string(root().join("sdk/rust/src/lib.rs")).expect("the SDK");
+    tidy(documents::snippets_come_from(&guide, &library));
+}
+
+#[test]
 fn documents_name_only_what_exists() {
     let makefile = fs::read_to_string(root().join("Makefile")).expect("Makefile");
     let targets = documents::make_targets(&makefile);

@@ -118,6 +118,25 @@ pub fn links_exist(file: &str, text: &str, exists: impl Fn(&str) -> bool) -> Vec
     complaints
 }
 
+/// Every line of a document's Rust blocks stands in an example of `library`, where it is compiled.
+pub fn snippets_come_from(document: &str, library: &str) -> Vec<String> {
+    let compiled: BTreeSet<&str> = library
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("//!").or(line.trim().strip_prefix("///")))
+        .map(str::trim)
+        .collect();
+    let mut complaints = Vec::new();
+    let mut in_rust = false;
+    for line in document.lines().map(str::trim) {
+        if line.starts_with("```") {
+            in_rust = line == "```rust";
+        } else if in_rust && !line.is_empty() && !compiled.contains(line) {
+            complaints.push(format!("no compiled example contains: {line}"));
+        }
+    }
+    complaints
+}
+
 /// The lines of a document outside fenced blocks.
 fn prose(text: &str) -> Vec<&str> {
     let mut fenced = false;
@@ -227,5 +246,18 @@ fn a_dead_link_is_noticed() {
         ("```\nlet x = f[0](gone);\n```", 0),
     ] {
         assert_eq!(links_exist("README.md", text, exists).len(), expected, "{text}");
+    }
+}
+
+#[test]
+fn a_snippet_that_is_not_compiled_is_noticed() {
+    let library = "//! ```\n//! let a = seal();\n//! ```\nlet b = hidden();\n";
+    for (text, expected) in [
+        ("```rust\nlet a = seal();\n```", 0),
+        ("```rust\nlet a = steal();\n```", 1),
+        ("```rust\nlet b = hidden();\n```", 1),
+        ("```\nmake test\n```", 0),
+    ] {
+        assert_eq!(snippets_come_from(text, library).len(), expected, "{text}");
     }
 }
