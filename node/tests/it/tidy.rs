@@ -78,7 +78,8 @@ fn crates() -> Vec<Crate> {
 /// Every file git knows or would add, relative to the root.
 fn files() -> Vec<String> {
     let output = Command::new("git")
-        .args(["ls-files", "--cached", "--others", "--exclude-standard"])
+        // The checkout may belong to another user, as in a container.
+        .args(["-c", "safe.directory=*", "ls-files", "--cached", "--others", "--exclude-standard"])
         .current_dir(root())
         .output()
         .expect("git is needed to list the sources");
