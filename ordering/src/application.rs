@@ -1,0 +1,419 @@
+//! The application under the engine: builds a block when it is our turn, and checks others' before
+//! our first vote.
+//!
+//! ```text
+//!             engine                      application                     node (ChainHooks)
+//!   leader    propose(view, parent) ───▶  stored proposal of this view? ◀── signing journal
+//!                                         ancestors above h−k
+//!                                         executed(h−k) ........ waits ──▶ execution
+//!                                         candidates ◀───────────────────  mempool
+//!                                         rule::select
+//!             block ◀──────────────────   sign_proposal ... journal first ▶ signing journal
+//!
+//!   member    verify(view, block) ─────▶  objective rules: no ──▶ false
+//!                                         clock, executed(h−k): wait, never false
+//!             true / false ◀───────────   order rule, executed root
+//! ```
+
+use crate::{
+    block::{OrderedBlock, from_digest},
+    engine::{Digest, Identity, OrderingScheme},
+    gossip::WatchHandle,
+    rule::{self, RuleContext},
+    validity::{
+        Executed, LeaderBook, Link, Pending, Surroundings, Verdict, bounds, candidate,
+        certified_height, next_base_fee, reference_height, replay, validate,
+    },
+};
+use alloy_primitives::{Address, B256, Bytes};
+use blindfold_wire::{
+    Block, BlockError, ChainParams, CheckedEnvelope, Genesis, OrderCommitment, order_root,
+};
+use commonware_consensus::{
+    Heightable as _, Viewable as _, marshal::ancestry::Ancestry, simplex::types::Context,
+};
+use commonware_cryptography::{Digested, Digestible as _};
+use commonware_macros::select;
+use commonware_runtime::Clock;
+use commonware_utils::sync::Mutex;
+use futures::StreamExt as _;
+use std::{
+    collections::{BTreeSet, HashMap, VecDeque},
+    future::{Future, pending},
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+use tracing::{debug, error, info, warn};
+
+/// Checked ancestors kept in memory. Above `k` and the few blocks in flight.
+pub const LINK_CACHE: usize = 256;
+
+/// What the ordering stage needs from the node. Implemented by the node and the simulator.
+///
+/// Futures may be dropped at any time (the view ended) and must be safe to call again.
+pub trait ChainHooks: Clone + Send + Sync + 'static {
+    /// Result of executing `height`, with the accounts of `payers` as the envelope ledger of that
+    /// height's state has them. **Waits** until the height is executed; resolves at once for genesis.
+    fn executed(
+        &self,
+        height: u64,
+        payers: BTreeSet<Address>,
+    ) -> impl Future<Output = Executed> + Send;
+
+    /// Envelopes the mempool offers for ordering, in any order. Bound it: a few blocks' worth.
+    fn candidates(&self) -> Vec<CheckedEnvelope>;
+
+    /// Resolves when [`Self::candidates`] may offer something new. Lets an idle leader wait.
+    fn new_candidates(&self) -> impl Future<Output = ()> + Send;
+
+    /// Checks all envelopes of a block, using what the mempool has checked before.
+    ///
+    /// # Errors
+    ///
+    /// [`BlockError`] of the first envelope that is not valid: permanent.
+    fn check_envelopes(&self, block: &Block) -> Result<Vec<CheckedEnvelope>, BlockError>;
+
+    /// The block this member already signed for (epoch, view), from the signing journal.
+    fn signed_proposal(&self, epoch: u64, view: u64) -> impl Future<Output = Option<Block>> + Send;
+
+    /// Journals (durably, before it returns) and signs a proposal. Returns the block journaled for its
+    /// (epoch, view): another than `proposal` if one was signed before a restart. `None` if this member
+    /// cannot sign.
+    fn sign_proposal(&self, proposal: Proposal) -> impl Future<Output = Option<Block>> + Send;
+}
+
+/// A proposal that is not signed yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proposal {
+    /// The commitment to sign.
+    pub commitment: OrderCommitment,
+    /// Encoded envelopes in order.
+    pub envelopes: Vec<Bytes>,
+}
+
+/// The application. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Application<H> {
+    shared: Arc<Shared<H>>,
+}
+
+struct Shared<H> {
+    chain_id: u64,
+    settlement: Address,
+    params: ChainParams,
+    leaders: LeaderBook,
+    watch: WatchHandle,
+    hooks: H,
+    links: Mutex<LinkCache>,
+}
+
+/// Checked blocks by digest, first in first out.
+#[derive(Default)]
+struct LinkCache {
+    links: HashMap<B256, Link>,
+    order: VecDeque<B256>,
+}
+
+impl LinkCache {
+    fn insert(&mut self, link: Link) {
+        let digest = link.digest;
+        if self.links.insert(digest, link).is_none() {
+            self.order.push_back(digest);
+        }
+        while self.order.len() > LINK_CACHE {
+            if let Some(oldest) = self.order.pop_front() {
+                self.links.remove(&oldest);
+            }
+        }
+    }
+}
+
+/// Milliseconds since the Unix epoch; zero before it.
+pub(crate) fn unix_ms(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH)
+        .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+impl<H: ChainHooks> Application<H> {
+    pub(crate) fn new(
+        genesis: &Genesis,
+        leaders: LeaderBook,
+        watch: WatchHandle,
+        hooks: H,
+    ) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                chain_id: genesis.chain_id,
+                settlement: genesis.settlement,
+                params: genesis.params.clone(),
+                leaders,
+                watch,
+                hooks,
+                links: Mutex::default(),
+            }),
+        }
+    }
+
+    /// The block with its envelopes checked. `Err` if they are not valid: permanent.
+    fn link(&self, block: &OrderedBlock) -> Result<Link, BlockError> {
+        if let Some(link) = self.shared.links.lock().links.get(&block.id()) {
+            return Ok(link.clone());
+        }
+        let checked = if block.commitment().height == 0 {
+            Vec::new()
+        } else {
+            self.shared.hooks.check_envelopes(block.block())?
+        };
+        let link = Link::new(block, &checked, &self.shared.params);
+        self.shared.links.lock().insert(link.clone());
+        Ok(link)
+    }
+
+    /// Parent first, then older ancestors down to above `reference`. `None` if the ancestry ends early
+    /// or an ancestor is not valid to us.
+    async fn ancestors(
+        &self,
+        ancestry: &mut impl Ancestry<OrderedBlock>,
+        reference: u64,
+    ) -> Option<Vec<Link>> {
+        let mut links = Vec::new();
+        loop {
+            let block = ancestry.next().await?;
+            let height = block.height().get();
+            match self.link(block.inner()) {
+                Ok(link) => links.push(link),
+                Err(reason) => {
+                    error!(target: "blindfold::ordering", height, %reason, "an ancestor holds an invalid envelope");
+                    return None;
+                }
+            }
+            if height <= reference.saturating_add(1) {
+                return Some(links);
+            }
+        }
+    }
+
+    async fn build(
+        &self,
+        clock: &impl Clock,
+        round: &Context<Digest, Identity>,
+        mut ancestry: impl Ancestry<OrderedBlock>,
+    ) -> Option<OrderedBlock> {
+        let shared = &*self.shared;
+        let (epoch, view) = (round.round.epoch().get(), round.view().get());
+        let parent_digest = from_digest(&round.parent.1);
+
+        // A crash must never look like equivocation: what this view was signed for is all it gets.
+        if let Some(block) = shared.hooks.signed_proposal(epoch, view).await {
+            return Self::resume(block, parent_digest, view);
+        }
+
+        let parent_height = ancestry.peek()?.height().get();
+        let height = parent_height.checked_add(1)?;
+        let reference = reference_height(&shared.params, height);
+        let links = self.ancestors(&mut ancestry, reference).await?;
+        let parent = links.first()?;
+        let since = above(&links, reference);
+        let base_fee = next_base_fee(&shared.params, parent);
+        let idle_until =
+            clock.current() + Duration::from_millis(shared.params.idle_block_interval_ms);
+
+        let (executed, chosen) = loop {
+            let offered = shared.hooks.candidates();
+            let payers = since
+                .iter()
+                .flat_map(Link::payers)
+                .chain(offered.iter().map(CheckedEnvelope::payer))
+                .collect();
+            let executed = shared.hooks.executed(reference, payers).await;
+            let accounts = replay(&executed.accounts, since);
+            let candidates: Vec<_> =
+                offered.iter().map(|envelope| candidate(envelope, &shared.params)).collect();
+            let context = RuleContext {
+                parent: parent_digest,
+                height,
+                base_fee,
+                accounts: &accounts,
+                bounds: bounds(&shared.params),
+            };
+            let chosen: Vec<CheckedEnvelope> = rule::select(&candidates, &context)
+                .into_iter()
+                .map(|index| offered[index].clone())
+                .collect();
+            if !chosen.is_empty() || clock.current() >= idle_until {
+                break (executed, chosen);
+            }
+            // Idle: keep a pace, but start at once when there is work.
+            select! {
+                _ = shared.hooks.new_candidates() => {},
+                _ = clock.sleep_until(idle_until) => {},
+            }
+        };
+
+        let ids: Vec<B256> = chosen.iter().map(CheckedEnvelope::id).collect();
+        let commitment = OrderCommitment {
+            chain_id: shared.chain_id,
+            settlement: shared.settlement,
+            epoch,
+            height,
+            view,
+            parent: parent_digest,
+            timestamp_ms: unix_ms(clock.current())
+                .max(parent.commitment.timestamp_ms.checked_add(1)?),
+            base_fee,
+            count: u32::try_from(ids.len()).ok()?,
+            order_root: order_root(&ids),
+            l1_block: 0,
+            forced_cursor: 0,
+            executed_root: match certified_height(&shared.params, height) {
+                Some(_) => executed.executed_root,
+                None => B256::ZERO,
+            },
+        };
+        let envelopes = chosen.iter().map(|envelope| envelope.bytes().clone()).collect();
+        let block = shared.hooks.sign_proposal(Proposal { commitment, envelopes }).await?;
+        let block = Self::resume(block, parent_digest, view)?;
+        debug!(target: "blindfold::ordering", height, view, count = ids.len(), "proposing");
+        Some(block)
+    }
+
+    /// A journaled block, if it still extends the parent that the engine asks for.
+    fn resume(block: Block, parent: B256, view: u64) -> Option<OrderedBlock> {
+        if block.parent() != parent {
+            info!(target: "blindfold::ordering", view, "another parent was signed for in this view; skipping it");
+            return None;
+        }
+        match OrderedBlock::new(block) {
+            Ok(block) => Some(block),
+            Err(reason) => {
+                error!(target: "blindfold::ordering", view, %reason, "the journaled proposal is damaged");
+                None
+            }
+        }
+    }
+
+    async fn judge(
+        &self,
+        clock: &impl Clock,
+        round: &Context<Digest, Identity>,
+        mut ancestry: impl Ancestry<OrderedBlock>,
+    ) -> bool {
+        let shared = &*self.shared;
+        let Some(block) = ancestry.next().await else {
+            // The engine is shutting down: no verdict, rather than a false one.
+            return pending().await;
+        };
+        let block = block.inner();
+        let signed = &block.block().commitment;
+        shared.watch.observe(signed.clone());
+
+        let height = block.commitment().height;
+        let view = round.view().get();
+        let link = match self.link(block) {
+            Ok(link) => link,
+            Err(reason) => {
+                warn!(target: "blindfold::ordering", height, view, %reason, "proposal refused");
+                return false;
+            }
+        };
+        let reference = reference_height(&shared.params, height);
+        let Some(links) = self.ancestors(&mut ancestry, reference).await else {
+            return pending().await;
+        };
+        let Some(parent) = links.first() else {
+            return pending().await;
+        };
+        let since = above(&links, reference);
+        let mut executed = None;
+        loop {
+            let around = Surroundings {
+                params: &shared.params,
+                leaders: &shared.leaders,
+                current_view: view,
+                parent,
+                since,
+                executed: executed.as_ref(),
+                now_ms: unix_ms(clock.current()),
+            };
+            match validate(signed, &link, &around) {
+                Verdict::Valid => return true,
+                Verdict::Invalid(reason) => {
+                    warn!(target: "blindfold::ordering", height, view, %reason, "proposal refused");
+                    return false;
+                }
+                Verdict::Pending(Pending::Clock { wait_ms }) => {
+                    clock.sleep(Duration::from_millis(wait_ms)).await;
+                }
+                Verdict::Pending(Pending::Execution { height }) => {
+                    let payers = since.iter().flat_map(Link::payers).chain(link.payers()).collect();
+                    executed = Some(shared.hooks.executed(height, payers).await);
+                }
+            }
+        }
+    }
+}
+
+/// The ancestors above the reference height, newest first.
+fn above(links: &[Link], reference: u64) -> &[Link] {
+    let end =
+        links.iter().position(|link| link.commitment.height <= reference).unwrap_or(links.len());
+    &links[..end]
+}
+
+impl<E: Clock, H: ChainHooks> commonware_consensus::Application<E> for Application<H> {
+    type SigningScheme = OrderingScheme;
+    type Context = Context<Digest, Identity>;
+    type Block = OrderedBlock;
+    type Input = ();
+
+    async fn propose(
+        &mut self,
+        (clock, round): (E, Self::Context),
+        ancestry: impl Ancestry<OrderedBlock>,
+        (): (),
+    ) -> Option<Digested<OrderedBlock>> {
+        let block = self.build(&clock, &round, ancestry).await?;
+        self.shared.watch.observe(block.block().commitment.clone());
+        let digest = block.digest();
+        Some(Digested::precomputed(block, digest))
+    }
+
+    async fn verify(
+        &mut self,
+        (clock, round): (E, Self::Context),
+        ancestry: impl Ancestry<OrderedBlock>,
+    ) -> bool {
+        self.judge(&clock, &round, ancestry).await
+    }
+}
+
+/// The block gate: see [`crate::block`]. Also shows every commitment that arrives to the watch, voted
+/// for or not.
+pub(crate) struct Gate<H> {
+    leaders: LeaderBook,
+    watch: WatchHandle,
+    hooks: H,
+}
+
+impl<H> Gate<H> {
+    pub(crate) const fn new(leaders: LeaderBook, watch: WatchHandle, hooks: H) -> Self {
+        Self { leaders, watch, hooks }
+    }
+}
+
+impl<H: ChainHooks> crate::block::BlockGate for Gate<H> {
+    fn admits(&self, block: &Block) -> bool {
+        if let Err(reason) = self.leaders.check(&block.commitment) {
+            debug!(target: "blindfold::ordering", height = block.height(), %reason, "block refused");
+            return false;
+        }
+        self.watch.observe(block.commitment.clone());
+        match self.hooks.check_envelopes(block) {
+            Ok(_) => true,
+            Err(reason) => {
+                debug!(target: "blindfold::ordering", height = block.height(), %reason, "block refused");
+                false
+            }
+        }
+    }
+}
