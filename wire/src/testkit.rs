@@ -78,7 +78,7 @@ impl TestCommittee {
                 signer: signer.address(),
                 fee_address: Address::from_slice(&derive(seed, "fees", number)[..20]),
                 stake: 1,
-                verification_key: dealt.vks[index],
+                verification_key: dealt.verification_keys[index],
             });
             members.push(TestMember { vote_secret, signer, decryption });
         }
