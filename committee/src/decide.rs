@@ -1,0 +1,156 @@
+//! Deciding the openings of a height from members' shares: plain, costly arithmetic.
+//!
+//! Per position, with the shares of at least t members: combine t of them, unwrap, decrypt, seal again. Equal
+//! bytes open the position. Otherwise the combined secret is checked in public; if it holds, the envelope
+//! is undecryptable, if not, shares are checked one by one, wrong ones blamed, and others combined.
+//! [`blindfold_crypto::decide`] is that step; this module runs it over a height.
+//!
+//! Which shares were used never shows in the result: an opening that re-seals to the envelope's bytes is
+//! unique, and so is the secret that satisfies the pairing equation.
+
+use blindfold_crypto::{CommitteePublic, Opening, Share};
+use blindfold_wire::{
+    checked::CheckedEnvelope,
+    opened::{OpenedBatch, OpenedBatchError},
+};
+
+use crate::{batch::SealedBatch, parallel::map_positions};
+
+/// A member's share that does not satisfy its pairing equation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Blame {
+    /// The member.
+    pub member: u32,
+    /// The position of the wrong share.
+    pub position: usize,
+}
+
+/// One member's shares for every position of a height.
+#[derive(Clone, Copy, Debug)]
+pub struct Contribution<'a> {
+    /// The member.
+    pub member: u32,
+    /// Its shares by position.
+    pub shares: &'a [Share],
+}
+
+/// What could be decided of a height. Only [`decide_batch`] and [`decide_rest`] make one.
+#[derive(Debug)]
+pub struct DecidedBatch {
+    batch: SealedBatch,
+    openings: Vec<Option<Opening>>,
+    blamed: Vec<Blame>,
+}
+
+impl DecidedBatch {
+    /// The height it belongs to.
+    pub fn batch(&self) -> &SealedBatch {
+        &self.batch
+    }
+
+    /// The openings by position; `None` where fewer than t shares are right.
+    pub fn openings(&self) -> &[Option<Opening>] {
+        &self.openings
+    }
+
+    /// Every wrong share that was found, by member, then position. A member with wrong shares that were
+    /// never needed is not among them.
+    pub fn blamed(&self) -> &[Blame] {
+        &self.blamed
+    }
+
+    /// The positions still sealed.
+    pub fn missing(&self) -> impl Iterator<Item = usize> + '_ {
+        self.openings.iter().enumerate().filter(|(_, opening)| opening.is_none()).map(|(position, _)| position)
+    }
+
+    /// Whether every position is decided.
+    pub fn is_complete(&self) -> bool {
+        self.openings.iter().all(Option::is_some)
+    }
+
+    /// The opened batch, or `self` back while positions are missing.
+    ///
+    /// # Errors
+    ///
+    /// The inner error says that the openings do not fit the commitment, which [`SealedBatch`] rules out.
+    pub fn into_opened(self) -> Result<Result<OpenedBatch, OpenedBatchError>, Box<Self>> {
+        if !self.is_complete() {
+            return Err(Box::new(self));
+        }
+        let items = self.batch.envelopes().iter().cloned().zip(self.openings.into_iter().flatten()).collect();
+        Ok(OpenedBatch::new(self.batch.certified().clone(), items))
+    }
+}
+
+/// Decides every position of `batch` from `contributions`, on up to `threads` threads.
+///
+/// Contributions of members that do not exist, of members named twice and with another number of shares than
+/// the height has are left out. The result does not depend on `threads`.
+pub fn decide_batch(
+    public: &CommitteePublic,
+    batch: &SealedBatch,
+    contributions: &[Contribution<'_>],
+    threads: usize,
+) -> DecidedBatch {
+    decide_rest(public, batch, vec![None; batch.len()], contributions, threads)
+}
+
+/// As [`decide_batch`], for the positions that `decided` leaves open.
+pub(crate) fn decide_rest(
+    public: &CommitteePublic,
+    batch: &SealedBatch,
+    mut decided: Vec<Option<Opening>>,
+    contributions: &[Contribution<'_>],
+    threads: usize,
+) -> DecidedBatch {
+    decided.resize(batch.len(), None);
+    let usable = usable(public, batch, contributions);
+    let open: Vec<usize> =
+        decided.iter().enumerate().filter(|(_, opening)| opening.is_none()).map(|(position, _)| position).collect();
+    let verdicts = map_positions(open.len(), threads, |index| {
+        let position = open[index];
+        decide_position(public, &batch.envelopes()[position], position, &usable)
+    });
+    let mut blamed = Vec::new();
+    for (position, (opening, wrong)) in open.iter().zip(verdicts) {
+        decided[*position] = opening;
+        blamed.extend(wrong);
+    }
+    blamed.sort_unstable();
+    DecidedBatch { batch: batch.clone(), openings: decided, blamed }
+}
+
+fn usable<'a>(
+    public: &CommitteePublic,
+    batch: &SealedBatch,
+    contributions: &[Contribution<'a>],
+) -> Vec<(usize, &'a [Share])> {
+    let mut usable: Vec<(usize, &[Share])> = Vec::with_capacity(contributions.len());
+    for contribution in contributions {
+        let Ok(member) = usize::try_from(contribution.member) else { continue };
+        let known = member < public.members() && !usable.iter().any(|(seen, _)| *seen == member);
+        if known && contribution.shares.len() == batch.len() {
+            usable.push((member, contribution.shares));
+        }
+    }
+    usable
+}
+
+fn decide_position(
+    public: &CommitteePublic,
+    envelope: &CheckedEnvelope,
+    position: usize,
+    contributions: &[(usize, &[Share])],
+) -> (Option<Opening>, Vec<Blame>) {
+    let shares: Vec<(usize, Share)> =
+        contributions.iter().map(|(member, shares)| (*member, shares[position])).collect();
+    let verdict = blindfold_crypto::decide(public, envelope.label(), &envelope.envelope().ciphertext, &shares);
+    let blamed = verdict
+        .blamed
+        .into_iter()
+        .filter_map(|member| u32::try_from(member).ok())
+        .map(|member| Blame { member, position })
+        .collect();
+    (verdict.opening, blamed)
+}

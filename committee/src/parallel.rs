@@ -1,0 +1,50 @@
+//! Spreads independent positions over threads.
+
+/// Most threads one call uses.
+pub const MAX_THREADS: usize = 64;
+
+/// Calls `f` with every index below `count`, on up to `threads` threads, and returns the results in order.
+///
+/// The results do not depend on `threads`. Zero threads count as one.
+///
+/// # Panics
+///
+/// When `f` does.
+pub(crate) fn map_positions<T: Send>(count: usize, threads: usize, f: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    let threads = threads.clamp(1, MAX_THREADS).min(count);
+    if threads <= 1 {
+        return (0..count).map(f).collect();
+    }
+    let mut results: Vec<Option<T>> = (0..count).map(|_| None).collect();
+    let chunk_len = count.div_ceil(threads);
+    std::thread::scope(|scope| {
+        for (chunk_index, chunk) in results.chunks_mut(chunk_len).enumerate() {
+            let f = &f;
+            scope.spawn(move || {
+                for (offset, result) in chunk.iter_mut().enumerate() {
+                    *result = Some(f(chunk_index * chunk_len + offset));
+                }
+            });
+        }
+    });
+    // Every slot is filled: the chunks cover `results`, and a panic above would have propagated.
+    let results: Vec<T> = results.into_iter().flatten().collect();
+    assert_eq!(results.len(), count);
+    results
+}
+
+#[cfg(test)]
+mod tests {
+    use super::map_positions;
+
+    #[test]
+    fn any_thread_count_gives_the_same() {
+        for count in [0, 1, 2, 7, 64, 65] {
+            for threads in [0, 1, 2, 3, 100, usize::MAX] {
+                let squares = map_positions(count, threads, |index| index * index);
+                let expected: Vec<_> = (0..count).map(|index| index * index).collect();
+                assert_eq!(squares, expected, "{count} on {threads} threads");
+            }
+        }
+    }
+}
