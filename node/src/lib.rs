@@ -1,1 +1,13 @@
-//! blindfold-node.
+//! blindfold-node runs the stages: runtime, QUIC, RocksDB, RPC, metrics and the command line.
+//!
+//! Decisions live in the crates below; here effects happen, and persisting comes before sending. The
+//! wiring in [`member`] is generic over the runtime and the network, so that the simulator runs the
+//! same code.
+
+pub mod cli;
+pub mod config;
+pub mod member;
+pub mod metrics;
+pub mod rpc;
+pub mod store;
+pub mod transport;

@@ -17,7 +17,8 @@ use alloy_consensus::{Header, Receipt, TxEnvelope};
 use alloy_primitives::{Address, B256, Bytes, U256};
 use alloy_rpc_types_eth::EIP1186AccountProofResponse;
 use blindfold_sdk::rpc::{
-    CommitmentDocument, HeadDocument, OpenedNotice, OpeningDocument, OrderedNotice, PayerDocument,
+    CommitmentDocument, HeadDocument, HeightDocument, OpenedNotice, OpeningDocument, OrderedNotice, PayerDocument,
+    PendingDocument,
 };
 use blindfold_wire::{genesis::Genesis, receipt::SignedReceipt, status::TxStatus};
 use futures::future::BoxFuture;
@@ -46,6 +47,12 @@ pub trait NodeApi: Send + Sync + 'static {
 
     /// Nonces and escrow of a payer.
     fn payer(&self, payer: Address) -> Result<PayerDocument, ReadError>;
+
+    /// Up to `limit` waiting envelopes: what any observer of the mempool has.
+    fn pending(&self, limit: usize) -> Vec<PendingDocument>;
+
+    /// What this node keeps of a final height: times, proof of finality, its own signed release.
+    fn height_record(&self, height: u64) -> Result<Option<HeightDocument>, ReadError>;
 
     /// The certified commitment of a height.
     fn commitment_by_height(&self, height: u64) -> Result<Option<CommitmentDocument>, ReadError>;

@@ -18,6 +18,9 @@ use super::{
 };
 use crate::metrics;
 
+/// Waiting envelopes that one `sealed_getPending` returns.
+const MAX_PENDING: usize = 1_000;
+
 pub(crate) fn register(module: &mut RpcModule<Context>) -> Result<(), RegisterMethodError> {
     read(module, "sealed_getCommittee", |context, _| committee(context))?;
     read(module, "sealed_getHead", |context, _| Ok(context.api.head()))?;
@@ -26,6 +29,13 @@ pub(crate) fn register(module: &mut RpcModule<Context>) -> Result<(), RegisterMe
     })?;
     read(module, "sealed_getTransaction", |context, params| {
         Ok(context.api.status(params.sequence().next()?)?)
+    })?;
+    read(module, "sealed_getPending", |context, params| {
+        let limit = params.sequence().optional_next::<U64>()?.map_or(MAX_PENDING, |limit| limit.to::<usize>());
+        Ok(context.api.pending(limit.min(MAX_PENDING)))
+    })?;
+    read(module, "sealed_getHeight", |context, params| {
+        Ok(context.api.height_record(params.sequence().next::<U64>()?.to())?)
     })?;
     read(module, "sealed_getCommitment", |context, params| {
         match height_or_digest(params)? {

@@ -194,6 +194,66 @@ pub struct CommitmentDocument {
     pub certified_by: Option<B256>,
 }
 
+/// One entry of `sealed_getPending`: a waiting envelope, as every member and observer holds it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PendingDocument {
+    /// Identifier of the envelope.
+    pub envelope_id: B256,
+    /// Who signed and pays.
+    pub payer: Address,
+    /// The encoded envelope.
+    pub envelope: Bytes,
+}
+
+/// Result of `sealed_getHeight`: what one node keeps of a final height.
+///
+/// `commitment`, `descendants` and `certificate` together prove that the height is final (step by
+/// step with `blindfold_wire::Certified`), and `released` is what the member signed on the strength
+/// of them. Times are the node's own clock, in milliseconds since the Unix epoch, zero while the
+/// stage is not reached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HeightDocument {
+    /// Height.
+    #[serde(with = "alloy_serde::quantity")]
+    pub height: u64,
+    /// EIP-712 digest of its commitment.
+    pub digest: B256,
+    /// Index of its leader in the committee.
+    #[serde(with = "alloy_serde::quantity")]
+    pub leader: u32,
+    /// Ordered envelopes.
+    #[serde(with = "alloy_serde::quantity")]
+    pub count: u32,
+    /// Timestamp of the commitment.
+    #[serde(with = "alloy_serde::quantity")]
+    pub proposed_ms: u64,
+    /// When the node held the proof of finality.
+    #[serde(with = "alloy_serde::quantity")]
+    pub ordered_ms: u64,
+    /// When the node held all openings.
+    #[serde(with = "alloy_serde::quantity")]
+    pub opened_ms: u64,
+    /// When the node had executed the height.
+    #[serde(with = "alloy_serde::quantity")]
+    pub executed_ms: u64,
+    /// The commitment in its canonical encoding.
+    pub commitment: Bytes,
+    /// Finalization certificate of the height or of the last of `descendants`, in the engine's
+    /// encoding.
+    pub certificate: Bytes,
+    /// Commitments from the next height up to the certified one.
+    pub descendants: Vec<Bytes>,
+    /// The signed header of the share bundle this member released; absent for followers and for
+    /// heights without envelopes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub released: Option<Bytes>,
+    /// State root after the height, once executed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state_root: Option<B256>,
+}
+
 /// Result of `sealed_getOpening`: one opened position of a height.
 ///
 /// The receiver checks it by sealing again or, for an undecryptable envelope, by the pairing.

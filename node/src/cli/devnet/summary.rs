@@ -1,0 +1,127 @@
+//! What a devnet run ends with: figures, a verdict, one JSON object.
+
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// Median and 99th percentile of one latency, in milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Quantiles {
+    /// Median.
+    pub p50: u64,
+    /// 99th percentile.
+    pub p99: u64,
+}
+
+impl Quantiles {
+    /// Nearest-rank quantiles of `samples`; zeros when there are none.
+    pub fn of(mut samples: Vec<u64>) -> Self {
+        samples.sort_unstable();
+        let rank = |percent: usize| match samples.len() {
+            0 => 0,
+            len => samples[(len * percent).div_ceil(100).clamp(1, len) - 1],
+        };
+        Self { p50: rank(50), p99: rank(99) }
+    }
+}
+
+/// What the sandwich bot saw, tried and earned.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct BotReport {
+    /// Envelopes it saw waiting, in the clear part that any mempool observer has.
+    pub seen: usize,
+    /// Bytes of sealed bodies it had in hand.
+    pub sealed_bytes: usize,
+    /// Bodies in which it recognised a call of the exchange.
+    pub recognised: usize,
+    /// Sandwiches it tried all the same, guessing from payer, size and gas class.
+    pub attempts: usize,
+    /// Of these, how many had exactly its victim between its two swaps.
+    pub landed: usize,
+    /// Worth of its tokens at the end minus at the start, at the exchange's last price, in wei of token A.
+    pub earned_token_wei: i128,
+    /// What its envelopes cost it, in wei of ether.
+    pub spent_fees_wei: u128,
+}
+
+/// The closing summary. Field names are the interface of `--json`.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Summary {
+    /// Members that ran.
+    pub nodes: usize,
+    /// Sealed transactions that were sent.
+    pub sealed: usize,
+    /// Of these, how many got a final position.
+    pub ordered: usize,
+    /// Of these, how many were opened.
+    pub opened: usize,
+    /// Executed (whether the call itself succeeded or reverted).
+    pub executed: usize,
+    /// Opened, but could not run.
+    pub skipped: usize,
+    /// Ordered, with a ciphertext that opens to nothing.
+    pub undecryptable: usize,
+    /// Left the pool because their expiry height passed.
+    pub expired: usize,
+    /// Replaced by their own payer.
+    pub replaced: usize,
+    /// Sent, but in none of the states above at the end.
+    pub unresolved: usize,
+    /// Sealed transactions whose shares some member signed away without holding a certificate that
+    /// makes their height final.
+    pub opened_before_final: usize,
+    /// Signed share bundles, of all members, that were checked for the figure above.
+    pub bundles_checked: usize,
+    /// Members whose state root differs from the majority's at some height.
+    pub diverged_nodes: usize,
+    /// Submission to final order.
+    pub ordered_ms: Quantiles,
+    /// Final order to opened.
+    pub opened_ms: Quantiles,
+    /// Opened to executed.
+    pub executed_ms: Quantiles,
+    /// Executed height of each member, by index.
+    pub heights: Vec<u64>,
+    /// State root at the lowest of these heights.
+    pub state_root: String,
+    /// Reasons of the skipped ones.
+    pub skip_reasons: BTreeMap<String, usize>,
+    /// Wall time of the sending and settling phase, in milliseconds.
+    pub elapsed_ms: u64,
+    /// The observer's balance sheet.
+    pub bot: BotReport,
+}
+
+impl Summary {
+    /// Whether the run kept its promises: every sealed transaction ended in a state of its own, none
+    /// was opened early, all members agree, and every member's releases could be checked.
+    pub fn good(&self) -> bool {
+        self.unresolved == 0
+            && self.opened_before_final == 0
+            && self.diverged_nodes == 0
+            && self.heights.len() == self.nodes
+            && (self.opened + self.undecryptable == 0 || self.bundles_checked > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_nearest_rank() {
+        assert_eq!(Quantiles::of(vec![]), Quantiles { p50: 0, p99: 0 });
+        assert_eq!(Quantiles::of(vec![7]), Quantiles { p50: 7, p99: 7 });
+        assert_eq!(Quantiles::of((1..=200).rev().collect()), Quantiles { p50: 100, p99: 198 });
+    }
+
+    #[test]
+    fn one_early_opening_spoils_the_verdict() {
+        let good = Summary { nodes: 1, heights: vec![3], opened: 2, bundles_checked: 1, ..Summary::default() };
+        assert!(good.good());
+        assert!(!Summary { opened_before_final: 1, ..good.clone() }.good());
+        assert!(!Summary { unresolved: 1, ..good.clone() }.good());
+        assert!(!Summary { diverged_nodes: 1, ..good.clone() }.good());
+        assert!(!Summary { heights: vec![], ..good.clone() }.good());
+        assert!(!Summary { bundles_checked: 0, ..good }.good());
+    }
+}

@@ -1,0 +1,56 @@
+//! The command line: one file a command, results on stdout, logs on stderr.
+//!
+//! Exit codes: 0 good, 1 a negative verdict, 2 an error. Errors end with what to do.
+
+pub mod committee;
+pub mod devnet;
+pub mod inspect;
+pub mod node;
+pub mod tx;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// An encrypted-mempool sequencer: order first, read later, prove it to anyone.
+#[derive(Debug, Parser)]
+#[command(name = "blindfold", version, propagate_version = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a whole network on this machine, with wallets and a bot that tries to sandwich them.
+    Devnet(devnet::DevnetArgs),
+    /// One member or follower.
+    #[command(subcommand)]
+    Node(node::NodeCommand),
+    /// Committee keys.
+    #[command(subcommand)]
+    Committee(committee::CommitteeCommand),
+    /// A wallet on the command line.
+    #[command(subcommand)]
+    Tx(tx::TxCommand),
+    /// Decode anything the protocol signs, stores or sends.
+    #[command(subcommand)]
+    Inspect(inspect::InspectCommand),
+}
+
+/// Runs a parsed command line.
+pub fn run(cli: Cli) -> ExitCode {
+    let result = match cli.command {
+        Command::Devnet(args) => devnet::run(args),
+        Command::Node(command) => node::run(command),
+        Command::Committee(command) => committee::run(command),
+        Command::Tx(command) => tx::run(command),
+        Command::Inspect(command) => inspect::run(command),
+    };
+    match result {
+        Ok(code) => code,
+        Err(report) => {
+            eprintln!("error: {report:#}");
+            ExitCode::from(2)
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Envelopes that were checked before, so that a block of known envelopes costs nothing again.
+
+use alloy_primitives::{B256, Bytes, keccak256};
+use blindfold_wire::{
+    block::{Block, BlockError},
+    checked::{AdmissionRules, CheckedEnvelope, EnvelopeError},
+};
+use parking_lot::Mutex;
+use std::collections::{HashMap, VecDeque};
+
+/// Envelopes remembered.
+pub const CHECKED_CACHE: usize = 16_384;
+
+#[derive(Default)]
+struct Cache {
+    by_hash: HashMap<B256, CheckedEnvelope>,
+    order: VecDeque<B256>,
+}
+
+/// Checks envelopes, remembering those that passed by the hash of their bytes.
+pub struct Checker {
+    rules: AdmissionRules,
+    /// Makes the weights of batched proofs unpredictable to the makers of envelopes.
+    secret: [u8; 32],
+    cache: Mutex<Cache>,
+}
+
+impl Checker {
+    /// `secret` must be random and stay in this process.
+    pub fn new(rules: AdmissionRules, secret: [u8; 32]) -> Self {
+        Self { rules, secret, cache: Mutex::default() }
+    }
+
+    /// Checks many envelopes; the verdicts are in the order of `envelopes`.
+    pub fn check_all(&self, envelopes: &[Bytes]) -> Vec<Result<CheckedEnvelope, EnvelopeError>> {
+        let hashes: Vec<B256> = envelopes.iter().map(keccak256).collect();
+        let mut verdicts: Vec<Option<Result<CheckedEnvelope, EnvelopeError>>> = {
+            let cache = self.cache.lock();
+            hashes.iter().map(|hash| cache.by_hash.get(hash).cloned().map(Ok)).collect()
+        };
+        let unknown: Vec<usize> = (0..envelopes.len()).filter(|at| verdicts[*at].is_none()).collect();
+        if !unknown.is_empty() {
+            let bytes: Vec<Bytes> = unknown.iter().map(|at| envelopes[*at].clone()).collect();
+            let checked = CheckedEnvelope::check_batch(&self.rules, &bytes, self.weights_seed(&hashes));
+            let mut cache = self.cache.lock();
+            for (at, verdict) in unknown.into_iter().zip(checked) {
+                if let Ok(envelope) = &verdict
+                    && cache.by_hash.insert(hashes[at], envelope.clone()).is_none()
+                {
+                    cache.order.push_back(hashes[at]);
+                }
+                verdicts[at] = Some(verdict);
+            }
+            while cache.order.len() > CHECKED_CACHE {
+                if let Some(oldest) = cache.order.pop_front() {
+                    cache.by_hash.remove(&oldest);
+                }
+            }
+        }
+        verdicts.into_iter().flatten().collect()
+    }
+
+    /// Checks the shape of a block and each of its envelopes.
+    ///
+    /// # Errors
+    /// As [`Block::check_envelopes`].
+    pub fn check_block(&self, block: &Block) -> Result<Vec<CheckedEnvelope>, BlockError> {
+        block.validate_shape()?;
+        self.check_all(&block.envelopes)
+            .into_iter()
+            .enumerate()
+            .map(|(position, verdict)| verdict.map_err(|source| BlockError::Envelope { position, source }))
+            .collect()
+    }
+
+    /// Fixed by what is checked and by the secret: whoever chooses the envelopes cannot foresee it.
+    fn weights_seed(&self, hashes: &[B256]) -> [u8; 32] {
+        let mut input = Vec::with_capacity(32 * (hashes.len() + 1));
+        input.extend_from_slice(&self.secret);
+        hashes.iter().for_each(|hash| input.extend_from_slice(hash.as_slice()));
+        keccak256(input).0
+    }
+}

@@ -1,0 +1,229 @@
+//! How far this node has got: ordered, opened, executed; and the accounts as the mempool and the
+//! leader see them.
+//!
+//! One lock guards it all. Readers hold it for a handful of lookups, the executor for the write of a
+//! height ([`Chain::commit`]), so that nobody ever reads a half-written height.
+
+use super::{MemberError, records::Records};
+use alloy_primitives::{Address, B256, U256};
+use blindfold_execution::{ExecutedBlock, escrow::EscrowView, state::ParentState};
+use blindfold_mempool::AccountView;
+use blindfold_ordering::{rule::Account, validity::Executed};
+use blindfold_wire::{
+    checked::CheckedEnvelope,
+    commitment::OrderCommitment,
+    fees,
+    genesis::ChainParams,
+};
+use parking_lot::RwLock;
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
+use tokio::sync::watch;
+
+/// Executed roots kept in memory; older ones are read from the database.
+const ROOTS_KEPT: usize = 256;
+
+/// What a final, not yet executed envelope holds of its payer's account.
+#[derive(Clone, Copy, Debug)]
+struct Reservation {
+    payer: Address,
+    nonce: u64,
+    max_charge_wei: U256,
+}
+
+struct Inner {
+    state: ParentState,
+    roots: BTreeMap<u64, B256>,
+    /// Final heights above the executed one.
+    ordered: BTreeMap<u64, Vec<Reservation>>,
+    ordered_height: u64,
+    opened_height: u64,
+    /// Wei per gas, of the height after `ordered_height`.
+    next_base_fee: u128,
+}
+
+/// The chain as this node has it. Shared by all its tasks.
+pub struct Chain {
+    params: ChainParams,
+    records: Records,
+    inner: RwLock<Inner>,
+    executed: watch::Sender<u64>,
+}
+
+/// The three heights and the fee of the next one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Highest final height.
+    pub ordered_height: u64,
+    /// Highest height opened, with all below.
+    pub opened_height: u64,
+    /// Highest height executed.
+    pub executed_height: u64,
+    /// Wei per gas.
+    pub next_base_fee: u128,
+}
+
+impl Chain {
+    /// The chain as it was left; `state` is the executed tip.
+    pub fn new(params: ChainParams, records: Records, state: ParentState) -> Self {
+        let height = state.tip().height;
+        let next_base_fee = params.initial_base_fee;
+        let inner = Inner {
+            state,
+            roots: BTreeMap::new(),
+            ordered: BTreeMap::new(),
+            ordered_height: height,
+            opened_height: height,
+            next_base_fee,
+        };
+        Self { params, records, inner: RwLock::new(inner), executed: watch::channel(height).0 }
+    }
+
+    /// Where the node stands.
+    pub fn progress(&self) -> Progress {
+        let inner = self.inner.read();
+        Progress {
+            ordered_height: inner.ordered_height,
+            opened_height: inner.opened_height,
+            executed_height: inner.state.tip().height,
+            next_base_fee: inner.next_base_fee,
+        }
+    }
+
+    /// The state at the executed tip. Another task may write the next height while it is read: for
+    /// the executor, which writes itself, and for readers that check afterwards.
+    pub fn state(&self) -> ParentState {
+        self.inner.read().state.clone()
+    }
+
+    /// Reads the state at the executed tip, which does not move meanwhile. Keep it short.
+    pub fn read<T>(&self, read: impl FnOnce(&ParentState) -> T) -> T {
+        read(&self.inner.read().state)
+    }
+
+    /// Notes a final height and what it reserves.
+    pub fn on_ordered(&self, commitment: &OrderCommitment, envelopes: &[CheckedEnvelope]) {
+        let reservations: Vec<Reservation> = envelopes
+            .iter()
+            .map(|envelope| Reservation {
+                payer: envelope.payer(),
+                nonce: envelope.header().payer_nonce,
+                max_charge_wei: fees::max_charge(&self.params, envelope.header(), envelope.size_bytes()),
+            })
+            .collect();
+        let reserved_gas =
+            envelopes.iter().fold(0u64, |sum, envelope| sum.saturating_add(envelope.header().gas_limit));
+        let mut inner = self.inner.write();
+        if commitment.height > inner.state.tip().height {
+            inner.ordered.insert(commitment.height, reservations);
+        }
+        if commitment.height >= inner.ordered_height {
+            inner.ordered_height = commitment.height;
+            inner.next_base_fee = fees::next_base_fee(&self.params, commitment.base_fee, reserved_gas);
+        }
+    }
+
+    /// Notes that a height and all below it are opened.
+    pub fn on_opened(&self, height: u64) {
+        let mut inner = self.inner.write();
+        inner.opened_height = inner.opened_height.max(height);
+    }
+
+    /// Writes an executed block and makes it visible: readers see the whole height or nothing of it.
+    ///
+    /// # Errors
+    /// If the block does not follow the tip, or the database fails; nothing is visible then.
+    pub fn commit(
+        &self,
+        block: &ExecutedBlock,
+        write: impl FnOnce() -> Result<(), MemberError>,
+    ) -> Result<(), MemberError> {
+        let height = block.record.height();
+        // Held over the write: a reader either finishes before it, or starts with the new tip.
+        let mut inner = self.inner.write();
+        let extended = inner.state.extend(Arc::clone(&block.layer))?;
+        write()?;
+        inner.state = extended.prune(height);
+        inner.roots.insert(height, block.record.executed_root);
+        while inner.roots.len() > ROOTS_KEPT {
+            inner.roots.pop_first();
+        }
+        inner.ordered = inner.ordered.split_off(&height.saturating_add(1));
+        inner.opened_height = inner.opened_height.max(height);
+        inner.ordered_height = inner.ordered_height.max(height);
+        drop(inner);
+        self.executed.send_replace(height);
+        Ok(())
+    }
+
+    /// Resolves once `height` is executed.
+    pub async fn wait_executed(&self, height: u64) {
+        let mut executed = self.executed.subscribe();
+        // The sender lives as long as `self`, so this cannot fail while we are borrowed.
+        let _ = executed.wait_for(|tip| *tip >= height).await;
+    }
+
+    /// What ordering needs of an executed height: its certified root and the payers' accounts then.
+    ///
+    /// # Errors
+    /// If the height is not executed, or too old to be known.
+    pub fn executed(&self, height: u64, payers: &BTreeSet<Address>) -> Result<Executed, MemberError> {
+        let inner = self.inner.read();
+        let view = EscrowView::at(&inner.state, height)?;
+        let mut accounts = BTreeMap::new();
+        for payer in payers {
+            let account = view.account(*payer)?;
+            accounts.insert(*payer, Account { next_nonce: account.next_nonce, budget: account.balance_wei });
+        }
+        let root = match inner.roots.get(&height) {
+            Some(root) => *root,
+            None => self.root_from_records(height)?,
+        };
+        Ok(Executed { executed_root: root, accounts })
+    }
+
+    fn root_from_records(&self, height: u64) -> Result<B256, MemberError> {
+        let block = self.records.executed(height)?;
+        Ok(block.ok_or(MemberError::Missing { what: "executed block", height })?.executed_root)
+    }
+
+    /// Accounts at the final tip: the executed state minus what is ordered above it.
+    pub fn accounts(&self, payers: impl IntoIterator<Item = Address>) -> Result<TipAccounts, MemberError> {
+        let inner = self.inner.read();
+        let view = EscrowView::at(&inner.state, inner.state.tip().height)?;
+        let mut accounts = HashMap::new();
+        for payer in payers {
+            let account = view.account(payer)?;
+            accounts.insert(payer, (account.next_nonce, account.balance_wei));
+        }
+        for reservation in inner.ordered.values().flatten() {
+            if let Some((next_nonce, escrow_wei)) = accounts.get_mut(&reservation.payer) {
+                *next_nonce = (*next_nonce).max(reservation.nonce.saturating_add(1));
+                *escrow_wei = escrow_wei.saturating_sub(reservation.max_charge_wei);
+            }
+        }
+        Ok(TipAccounts { accounts, height: inner.ordered_height, next_base_fee: inner.next_base_fee })
+    }
+}
+
+/// Some payers' accounts at the final tip.
+#[derive(Clone, Debug)]
+pub struct TipAccounts {
+    accounts: HashMap<Address, (u64, U256)>,
+    /// The final tip.
+    pub height: u64,
+    /// Wei per gas of the next height.
+    pub next_base_fee: u128,
+}
+
+impl AccountView for TipAccounts {
+    fn next_nonce(&self, payer: &Address) -> u64 {
+        self.accounts.next_nonce(payer)
+    }
+
+    fn escrow_wei(&self, payer: &Address) -> U256 {
+        self.accounts.escrow_wei(payer)
+    }
+}

@@ -1,0 +1,70 @@
+//! Executes opened heights in order, each while later ones are being ordered, and writes each in one
+//! atomic batch.
+
+use super::{MemberError, Shared};
+use crate::{metrics, rpc::api::NodeEvent};
+use blindfold_execution::{BlockContext, ExecutedBlock, Executor as _, SequentialExecutor};
+use blindfold_wire::opened::OpenedBatch;
+use commonware_runtime::{Clock, Spawner};
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use tracing::{debug, error};
+
+/// Opened heights that wait for execution. Ordering runs at most `executed_lag` heights ahead, so the
+/// queue never fills on a healthy node.
+pub const EXECUTOR_QUEUE: usize = 128;
+
+/// The loop. `batches` come in height order from the one after the executed tip. Ends when the sender
+/// is gone, or when a height cannot be executed: going on would mean to diverge.
+pub async fn run<E: Clock + Spawner>(context: E, shared: Arc<Shared>, mut batches: mpsc::Receiver<OpenedBatch>) {
+    while let Some(batch) = batches.recv().await {
+        let height = batch.height();
+        let worker = Arc::clone(&shared);
+        let now_ms = super::unix_ms(context.current());
+        let done = context.child("block").shared(true).spawn(move |_| async move { execute(&worker, &batch, now_ms) });
+        match done.await {
+            Ok(Ok(block)) => {
+                debug!(target: "blindfold::execution", height, transactions = block.record.transactions.len(), "executed");
+                shared.announce_executed(&block);
+            }
+            Ok(Err(MemberError::AlreadyExecuted)) => {}
+            Ok(Err(reason)) => {
+                error!(target: "blindfold::execution", height, %reason, "height cannot be executed; the node stops following");
+                shared.fail(format!("height {height} cannot be executed: {reason}"));
+                return;
+            }
+            Err(_) => return,
+        }
+    }
+}
+
+fn execute(shared: &Shared, batch: &OpenedBatch, now_ms: u64) -> Result<ExecutedBlock, MemberError> {
+    let state = shared.chain.state();
+    if batch.height() <= state.tip().height {
+        return Err(MemberError::AlreadyExecuted);
+    }
+    let leader = shared.leader_of(batch.commitment());
+    let beneficiary = shared.genesis.committee.members.get(leader).map(|member| member.fee_address).unwrap_or_default();
+    let executor = SequentialExecutor::new(&shared.genesis);
+    let block = executor.execute(&state, batch, &BlockContext { beneficiary })?;
+    let records = &shared.records;
+    shared.chain.commit(&block, || records.store_executed(&block, batch, now_ms))?;
+    metrics::stage_height("executed", batch.height());
+    for (status, count) in super::api::counts(&block.record) {
+        metrics::envelopes(status, count);
+    }
+    Ok(block)
+}
+
+impl Shared {
+    /// Tells subscribers of an executed height.
+    fn announce_executed(&self, block: &ExecutedBlock) {
+        if self.events.receiver_count() == 0 {
+            return;
+        }
+        let _ = self.events.send(NodeEvent::Executed(Arc::new(super::api::block_view(&block.record))));
+        for (envelope_id, status) in super::api::statuses(&block.record) {
+            let _ = self.events.send(NodeEvent::Status { envelope_id, status });
+        }
+    }
+}

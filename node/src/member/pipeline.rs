@@ -1,0 +1,537 @@
+//! From a final order to an opened batch: certify, release, collect, open.
+//!
+//! ```text
+//!  engine ── finalized h ──▶ check envelopes ─▶ journal, sign, store ─▶ send bundle ─▶ ack
+//!                                                        │
+//!  peers ─── bundles, openings ──────▶ Collector ◀───────┘
+//!                                          │ t bundles
+//!                                          ▼
+//!                                   decide (worker) ──▶ openings stored ──▶ executor, in order
+//! ```
+//!
+//! One loop owns the collector, so its decisions need no lock; arithmetic runs on workers and comes
+//! back as events. A height whose opening is late is asked for from one peer after another, which
+//! covers lost bundles, a restart, and a member that was away.
+//!
+//! # What is durable when
+//!
+//! 1. before a bundle leaves: the journal's record of it (synchronous) and the height's record with
+//!    the proof that it is final;
+//! 2. before the engine forgets the height (ack): the same;
+//! 3. before a height is executed: its openings.
+
+use super::{
+    MemberError, Shared,
+    messages::ShareMessage,
+    pool,
+    records::{FinalProof, HeightRecord},
+};
+use crate::{metrics, rpc::api::NodeEvent};
+use alloy_primitives::B256;
+use blindfold_committee::{
+    batch::SealedBatch,
+    catchup,
+    collector::{CertifiedError, Collector, CollectorConfig, Effect},
+    decide::DecidedBatch,
+    resend::ResendSchedule,
+};
+use blindfold_crypto::Opening;
+use blindfold_ordering::{
+    engine::Identity,
+    events::{self, FinalizedHeight},
+};
+use blindfold_sdk::rpc::{OpenedNotice, OrderedNotice};
+use blindfold_wire::{
+    bundle::ShareBundle,
+    evidence::Evidence,
+    opened::OpenedBatch,
+    opening::OpeningSet,
+};
+use commonware_p2p::{Blocker, Receiver, Recipients, Sender};
+use commonware_runtime::{Clock, Spawner};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::sync::mpsc;
+use tracing::{debug, error, info, warn};
+
+/// Threads that one decision or release may use.
+const WORKER_THREADS: usize = 2;
+/// Peers' messages that wait for the loop.
+pub const SHARE_QUEUE: usize = 1_024;
+/// How often resends and late openings are looked at.
+const TICK: Duration = Duration::from_millis(100);
+/// How long a final height waits for bundles before its opening is asked for.
+const WANTED_AFTER_MS: u64 = 1_500;
+/// Heights asked for at a time.
+const WANTED_MAX: usize = 16;
+/// Opened heights that wait for a lower one.
+const OPENED_MAX: usize = 4_096;
+
+/// Something for the loop to do.
+pub enum PipelineEvent {
+    /// A height is final.
+    Finalized(Box<FinalizedHeight>),
+    /// A peer said something.
+    Peer(Identity, Box<ShareMessage>),
+    /// A decision is made.
+    Decided(DecidedBatch),
+    /// A peer's openings were verified, or not.
+    Verified(Identity, Box<Result<OpenedBatch, catchup::CatchUpError>>),
+    /// Tell all members.
+    Tell(ShareMessage),
+}
+
+/// Takes share messages off the network; a peer whose message does not decode is blocked.
+pub async fn read_shares<R, B>(mut receiver: R, queue: mpsc::Sender<PipelineEvent>, mut blocker: B)
+where
+    R: Receiver<PublicKey = Identity>,
+    B: Blocker<PublicKey = Identity>,
+{
+    while let Ok((peer, message)) = receiver.recv().await {
+        match ShareMessage::decode(message.as_ref()) {
+            Ok(message) => {
+                if queue.send(PipelineEvent::Peer(peer, Box::new(message))).await.is_err() {
+                    return;
+                }
+            }
+            Err(error) => {
+                warn!(target: "blindfold::committee", %peer, %error, "undecodable share message; blocking the peer");
+                blocker.block(peer);
+            }
+        }
+    }
+}
+
+/// The loop's own state.
+pub struct Pipeline<E, X, B> {
+    context: E,
+    shared: Arc<Shared>,
+    sender: X,
+    blocker: B,
+    peers: Vec<Identity>,
+    events: mpsc::UnboundedSender<PipelineEvent>,
+    executor: mpsc::Sender<OpenedBatch>,
+    collector: Collector,
+    resend: ResendSchedule,
+    /// Final heights that wait for room in the collector.
+    waiting: VecDeque<(SealedBatch, Option<events::Ack>)>,
+    /// Final, not opened: when they became final here, and how often they were asked for.
+    open: BTreeMap<u64, (SealedBatch, u64, usize)>,
+    /// Opened, waiting for a lower height.
+    opened: BTreeMap<u64, OpenedBatch>,
+    next_to_execute: u64,
+}
+
+impl<E, X, B> Pipeline<E, X, B>
+where
+    E: Clock + Spawner,
+    X: Sender<PublicKey = Identity>,
+    B: Blocker<PublicKey = Identity>,
+{
+    /// A pipeline that continues above the executed tip.
+    pub fn new(
+        context: E,
+        shared: Arc<Shared>,
+        (sender, blocker): (X, B),
+        peers: Vec<Identity>,
+        events: mpsc::UnboundedSender<PipelineEvent>,
+        executor: mpsc::Sender<OpenedBatch>,
+    ) -> Self {
+        let first_height = shared.chain.progress().executed_height + 1;
+        let collector = Collector::new(CollectorConfig {
+            chain_id: shared.genesis.chain_id,
+            settlement: shared.genesis.settlement,
+            public: shared.public.clone(),
+            signers: shared.genesis.committee.members.iter().map(|member| member.signer).collect(),
+            first_height,
+        });
+        Self {
+            context,
+            shared,
+            sender,
+            blocker,
+            peers,
+            events,
+            executor,
+            collector,
+            resend: ResendSchedule::new(),
+            waiting: VecDeque::new(),
+            open: BTreeMap::new(),
+            opened: BTreeMap::new(),
+            next_to_execute: first_height,
+        }
+    }
+
+    /// The loop. Ends when the engine is gone or the database fails.
+    pub async fn run(
+        mut self,
+        mut inputs: mpsc::UnboundedReceiver<PipelineEvent>,
+        mut messages: mpsc::Receiver<PipelineEvent>,
+    ) {
+        if let Err(reason) = self.resume().await {
+            return self.stop(&reason);
+        }
+        let mut tick_at = self.context.current() + TICK;
+        loop {
+            let event = commonware_macros::select! {
+                event = inputs.recv() => match event {
+                    Some(event) => Some(event),
+                    None => return,
+                },
+                event = messages.recv() => match event {
+                    Some(event) => Some(event),
+                    None => return,
+                },
+                _ = self.context.sleep_until(tick_at) => None,
+            };
+            let handled = match event {
+                Some(event) => self.handle(event).await,
+                None => {
+                    tick_at = self.context.current() + TICK;
+                    self.tick().await
+                }
+            };
+            if let Err(reason) = handled {
+                return self.stop(&reason);
+            }
+        }
+    }
+
+    fn stop(&self, reason: &MemberError) {
+        error!(target: "blindfold::committee", %reason, "the pipeline stops");
+        self.shared.fail(reason.to_string());
+    }
+
+    fn now_ms(&self) -> u64 {
+        super::unix_ms(self.context.current())
+    }
+
+    /// Takes up final heights that an earlier run acknowledged but did not execute.
+    async fn resume(&mut self) -> Result<(), MemberError> {
+        let mut height = self.next_to_execute;
+        while let Some(record) = self.shared.records.height(height)? {
+            let block = self.shared.records.block(height)?.ok_or(MemberError::Missing { what: "block", height })?;
+            let certified = record.certify(block.commitment.commitment.clone(), &self.shared.votes)?;
+            let envelopes = self.check(&block).await?;
+            let batch = SealedBatch::new(certified, envelopes)?;
+            self.shared.chain.on_ordered(batch.commitment(), batch.envelopes());
+            if let Some(set) = self.shared.records.openings(height)? {
+                let items = batch.envelopes().iter().cloned().zip(set.openings).collect();
+                let opened = OpenedBatch::new(batch.certified().clone(), items)?;
+                self.collector.on_opened_elsewhere(&opened);
+                self.queue_opened(opened).await?;
+            } else {
+                self.release_and_collect(batch, None, record).await?;
+            }
+            height += 1;
+        }
+        if height > self.next_to_execute {
+            info!(target: "blindfold::committee", first = self.next_to_execute, last = height - 1, "resumed final heights");
+        }
+        Ok(())
+    }
+
+    async fn handle(&mut self, event: PipelineEvent) -> Result<(), MemberError> {
+        match event {
+            PipelineEvent::Finalized(finalized) => self.on_finalized(*finalized).await,
+            PipelineEvent::Peer(peer, message) => self.on_message(peer, *message).await,
+            PipelineEvent::Decided(decided) => {
+                let effects = self.collector.on_decided(decided);
+                self.perform(effects).await
+            }
+            PipelineEvent::Verified(peer, outcome) => match *outcome {
+                Ok(opened) => self.on_opened_elsewhere(opened).await,
+                Err(error) => {
+                    warn!(target: "blindfold::committee", %peer, %error, "openings refused");
+                    if error.peer_at_fault() {
+                        self.blocker.block(peer);
+                    }
+                    Ok(())
+                }
+            },
+            PipelineEvent::Tell(message) => {
+                self.tell(&message);
+                Ok(())
+            }
+        }
+    }
+
+    async fn check(&self, block: &blindfold_wire::block::Block) -> Result<Vec<blindfold_wire::CheckedEnvelope>, MemberError> {
+        let (checker, block) = (Arc::clone(&self.shared.checker), block.clone());
+        let checked = self.context.child("check").shared(true).spawn(move |_| async move { checker.check_block(&block) });
+        Ok(checked.await.map_err(|_| MemberError::Stopping)??)
+    }
+
+    async fn on_finalized(&mut self, finalized: FinalizedHeight) -> Result<(), MemberError> {
+        let FinalizedHeight { block, certified, certificate, descendants, ack } = finalized;
+        let height = certified.get().height;
+        if height <= self.shared.chain.progress().executed_height {
+            ack.done();
+            return Ok(());
+        }
+        if self.open.contains_key(&height) || self.opened.contains_key(&height) {
+            ack.done();
+            return Ok(());
+        }
+        let envelopes = self.check(block.block()).await?;
+        let record = HeightRecord {
+            digest: certified.digest(),
+            ordered_ms: self.now_ms(),
+            proof: FinalProof { certificate, descendants },
+            released: None,
+            opened_ms: 0,
+            executed_ms: 0,
+        };
+        let batch = SealedBatch::new(certified, envelopes)?;
+        self.shared.chain.on_ordered(batch.commitment(), batch.envelopes());
+        pool::on_height(&self.shared, height, batch.envelopes())?;
+        self.announce_ordered(&batch);
+        self.release_and_collect(batch, Some(ack), record).await
+    }
+
+    /// Stores the record, releases our shares, and hands the height to the collector.
+    async fn release_and_collect(
+        &mut self,
+        batch: SealedBatch,
+        ack: Option<events::Ack>,
+        mut record: HeightRecord,
+    ) -> Result<(), MemberError> {
+        let mut own = None;
+        if let Some(keys) = &self.shared.keys {
+            // The proof is stored before the journal's synchronous write, and so is durable with it.
+            self.shared.records.store_height(batch.height(), &record)?;
+            let (releaser, sealed) = (Arc::clone(&keys.releaser), batch.clone());
+            let release = self
+                .context
+                .child("release")
+                .shared(true)
+                .spawn(move |_| async move { releaser.release(&sealed, WORKER_THREADS) });
+            own = release.await.map_err(|_| MemberError::Stopping)??;
+            record.released = own.as_ref().map(|release| release.bundle.signed_header());
+        }
+        self.shared.records.store_ordered(&batch, &record)?;
+        if let Some(release) = &own {
+            self.resend.on_released(Arc::clone(&release.bundle), self.now_ms());
+            self.tell(&ShareMessage::Bundle(release.bundle.as_ref().clone()));
+        }
+        self.open.insert(batch.height(), (batch.clone(), self.now_ms(), 0));
+        self.waiting.push_back((batch, ack));
+        self.collect_waiting().await?;
+        if let Some(release) = own {
+            self.on_bundle(release.bundle.as_ref().clone(), None).await?;
+        }
+        Ok(())
+    }
+
+    async fn collect_waiting(&mut self) -> Result<(), MemberError> {
+        while let Some((batch, ack)) = self.waiting.pop_front() {
+            match self.collector.on_certified(batch.clone()) {
+                Ok(effects) => {
+                    if let Some(ack) = ack {
+                        ack.done();
+                    }
+                    self.perform(effects).await?;
+                }
+                Err(CertifiedError::Backlog) => {
+                    // Not acknowledged, so the engine holds back too.
+                    self.waiting.push_front((batch, ack));
+                    return Ok(());
+                }
+                Err(forked @ CertifiedError::Forked { .. }) => return Err(forked.into()),
+            }
+        }
+        Ok(())
+    }
+
+    async fn on_bundle(&mut self, bundle: ShareBundle, from: Option<Identity>) -> Result<(), MemberError> {
+        match self.collector.on_bundle(bundle) {
+            Ok(effects) => self.perform(effects).await,
+            Err(error) => {
+                if let Some(peer) = from.filter(|_| error.peer_at_fault()) {
+                    warn!(target: "blindfold::committee", %peer, %error, "share bundle refused; blocking the peer");
+                    self.blocker.block(peer);
+                } else {
+                    debug!(target: "blindfold::committee", %error, "share bundle not kept");
+                }
+                Ok(())
+            }
+        }
+    }
+
+    async fn on_message(&mut self, peer: Identity, message: ShareMessage) -> Result<(), MemberError> {
+        match message {
+            ShareMessage::Bundle(bundle) => self.on_bundle(bundle, Some(peer)).await,
+            ShareMessage::Wanted(height) => {
+                self.answer(peer, height)
+            }
+            ShareMessage::Openings(set) => {
+                if let Some((batch, _, _)) = self.open.get(&set.height) {
+                    let (public, batch, events) = (self.shared.public.clone(), batch.clone(), self.events.clone());
+                    self.context.child("verify").shared(true).spawn(move |_| async move {
+                        let outcome = catchup::verify_openings(&public, &batch, set, WORKER_THREADS);
+                        let _ = events.send(PipelineEvent::Verified(peer, Box::new(outcome)));
+                    });
+                }
+                Ok(())
+            }
+            ShareMessage::Evidence(evidence) => {
+                self.on_evidence(peer, &evidence);
+                Ok(())
+            }
+        }
+    }
+
+    /// Answers a peer that misses a height: with its openings, or with our bundle.
+    fn answer(&mut self, peer: Identity, height: u64) -> Result<(), MemberError> {
+        let message = match self.shared.records.openings(height)? {
+            Some(set) => Some(ShareMessage::Openings(set)),
+            None => self.own_bundle(height).map(ShareMessage::Bundle),
+        };
+        if let Some(message) = message {
+            self.sender.send(Recipients::One(peer), message.encode(), false);
+        }
+        Ok(())
+    }
+
+    /// Our bundle of an open height: the journaled one.
+    fn own_bundle(&self, height: u64) -> Option<ShareBundle> {
+        let keys = self.shared.keys.as_ref()?;
+        let (batch, _, _) = self.open.get(&height)?;
+        let release = keys.releaser.release(batch, WORKER_THREADS).ok()??;
+        Some(release.bundle.as_ref().clone())
+    }
+
+    fn on_evidence(&mut self, peer: Identity, evidence: &Evidence) {
+        if self.shared.holds_evidence(evidence.id()) {
+            return;
+        }
+        if self.shared.evidence_holds(evidence) {
+            warn!(target: "blindfold::committee", %peer, "a peer proved an offence");
+            self.shared.keep_evidence(evidence);
+        } else {
+            warn!(target: "blindfold::committee", %peer, "false evidence; blocking the peer");
+            self.blocker.block(peer);
+        }
+    }
+
+    async fn perform(&mut self, effects: Vec<Effect>) -> Result<(), MemberError> {
+        for effect in effects {
+            match effect {
+                Effect::Decide(job) => {
+                    let events = self.events.clone();
+                    self.context.child("decide").shared(true).spawn(move |_| async move {
+                        let _ = events.send(PipelineEvent::Decided(job.run(WORKER_THREADS)));
+                    });
+                }
+                Effect::Opened(opened) => self.on_opened(opened).await?,
+                Effect::Evidence(evidence) => {
+                    warn!(target: "blindfold::committee", "a member can be slashed");
+                    self.shared.keep_evidence(&evidence);
+                    self.tell(&ShareMessage::Evidence(evidence));
+                }
+                Effect::Uncertified(release) => {
+                    metrics::evidence("uncertified_release");
+                    error!(target: "blindfold::committee", member = release.signed.header.member,
+                        height = release.signed.header.height, "a member released shares of an order that is not final");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn on_opened_elsewhere(&mut self, opened: OpenedBatch) -> Result<(), MemberError> {
+        if !self.open.contains_key(&opened.height()) {
+            return Ok(());
+        }
+        self.collector.on_opened_elsewhere(&opened);
+        self.on_opened(opened).await
+    }
+
+    async fn on_opened(&mut self, opened: OpenedBatch) -> Result<(), MemberError> {
+        let height = opened.height();
+        if self.open.remove(&height).is_none() {
+            return Ok(());
+        }
+        let set = OpeningSet {
+            height,
+            commitment: opened.certified().digest(),
+            openings: opened.items().iter().map(|item| item.opening.clone()).collect(),
+        };
+        self.shared.records.store_openings(&set, self.now_ms())?;
+        self.resend.on_opened(height);
+        self.queue_opened(opened).await?;
+        self.collect_waiting().await
+    }
+
+    async fn queue_opened(&mut self, opened: OpenedBatch) -> Result<(), MemberError> {
+        self.opened.insert(opened.height(), opened);
+        while let Some(next) = self.opened.remove(&self.next_to_execute) {
+            self.announce_opened(&next);
+            self.shared.chain.on_opened(next.height());
+            self.next_to_execute += 1;
+            self.executor.send(next).await.map_err(|_| MemberError::Stopping)?;
+        }
+        if self.opened.len() > OPENED_MAX {
+            return Err(MemberError::Missing { what: "opening", height: self.next_to_execute });
+        }
+        Ok(())
+    }
+
+    /// Sends again what is owed, and asks for what is late: the lowest first, each time another peer.
+    async fn tick(&mut self) -> Result<(), MemberError> {
+        let now_ms = self.now_ms();
+        for bundle in self.resend.due(now_ms) {
+            self.tell(&ShareMessage::Bundle(bundle.as_ref().clone()));
+        }
+        if self.peers.is_empty() {
+            return Ok(());
+        }
+        let me = self.shared.seat();
+        for (height, (_, since_ms, asked)) in self.open.iter_mut().take(WANTED_MAX) {
+            let wait_ms = WANTED_AFTER_MS.saturating_mul(*asked as u64 + 1);
+            if now_ms.saturating_sub(*since_ms) >= wait_ms {
+                let peer = self.peers[(me + *asked) % self.peers.len()].clone();
+                *asked += 1;
+                self.sender.send(Recipients::One(peer), ShareMessage::Wanted(*height).encode(), false);
+            }
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, message: &ShareMessage) {
+        self.sender.send(Recipients::All, message.encode(), true);
+    }
+
+    fn announce_ordered(&self, batch: &SealedBatch) {
+        metrics::envelopes("ordered", batch.len() as u64);
+        metrics::stage_height("ordered", batch.height());
+        if self.shared.events.receiver_count() == 0 {
+            return;
+        }
+        let commitment = batch.commitment();
+        let ids: Vec<B256> = batch.envelopes().iter().map(blindfold_wire::CheckedEnvelope::id).collect();
+        let _ = self.shared.events.send(NodeEvent::Ordered(Arc::new(OrderedNotice {
+            height: commitment.height,
+            digest: batch.digest(),
+            leader: u32::try_from(self.shared.leader_of(commitment)).unwrap_or(u32::MAX),
+            timestamp_ms: commitment.timestamp_ms,
+            envelope_ids: ids,
+        })));
+    }
+
+    fn announce_opened(&self, opened: &OpenedBatch) {
+        let undecryptable =
+            opened.items().iter().filter(|item| matches!(item.opening, Opening::Undecryptable { .. })).count();
+        metrics::envelopes("opened", (opened.items().len() - undecryptable) as u64);
+        metrics::stage_height("opened", opened.height());
+        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        let _ = self.shared.events.send(NodeEvent::Opened(OpenedNotice {
+            height: opened.height(),
+            opened: count(opened.items().len() - undecryptable),
+            undecryptable: count(undecryptable),
+        }));
+    }
+}

@@ -1,0 +1,296 @@
+//! The mempool's loop: checks what wallets and peers bring in batches, admits, persists, answers with
+//! a signed receipt, and tells the other members.
+//!
+//! ```text
+//!   RPC  ── submit ──┐                          ┌─▶ receipt, once it is stored
+//!                    ├─▶ batch ─▶ check ─▶ admit ┤
+//!   peer ── gossip ──┘   (≤ 128)  (a worker)     └─▶ gossip to all members (submitted ones only)
+//! ```
+//!
+//! Members form a full mesh, so what a peer gossiped is not passed on. What was submitted here is
+//! repeated while it is pooled, since a member may have been down.
+
+use super::{
+    MemberError, Shared,
+    messages::{pack_envelopes, unpack_envelopes},
+};
+use crate::{metrics, rpc::api::SubmitError};
+use alloy_primitives::{B256, Bytes};
+use blindfold_mempool::{Change, Mempool, OrderedEnvelope, Rejection};
+use blindfold_ordering::engine::Identity;
+use blindfold_wire::{
+    checked::{CheckedEnvelope, EnvelopeError},
+    receipt::{AdmissionReceipt, SignedReceipt},
+};
+use commonware_p2p::{Blocker, Receiver, Recipients, Sender};
+use commonware_runtime::{Clock, Spawner};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::Duration,
+};
+use tokio::sync::{mpsc, oneshot};
+use tracing::{debug, warn};
+
+/// Requests that wait for the loop.
+pub const POOL_QUEUE: usize = 1_024;
+/// Envelopes checked together.
+pub const CHECK_BATCH: usize = 128;
+/// How often submitted envelopes that are still pooled are gossiped again.
+const REGOSSIP_INTERVAL: Duration = Duration::from_secs(3);
+/// Submitted envelopes that are gossiped again, at most.
+const REGOSSIP_MAX: usize = 1_024;
+
+/// Something for the loop to do.
+pub enum PoolRequest {
+    /// From a wallet; answered.
+    Submit {
+        /// The encoded envelope.
+        bytes: Bytes,
+        /// Gets the receipt or the reason.
+        reply: oneshot::Sender<Result<SignedReceipt, SubmitError>>,
+    },
+    /// From a peer.
+    Gossip {
+        /// Who sent it.
+        peer: Identity,
+        /// One encoded envelope.
+        bytes: Bytes,
+    },
+}
+
+/// Takes gossip off the network and queues it; a peer whose message does not decode is blocked.
+pub async fn read_gossip<R, B>(mut receiver: R, queue: mpsc::Sender<PoolRequest>, mut blocker: B)
+where
+    R: Receiver<PublicKey = Identity>,
+    B: Blocker<PublicKey = Identity>,
+{
+    while let Ok((peer, message)) = receiver.recv().await {
+        match unpack_envelopes(message.as_ref()) {
+            Ok(envelopes) => {
+                for bytes in envelopes {
+                    // A full queue drops gossip: its submitter's node repeats it.
+                    let _ = queue.try_send(PoolRequest::Gossip { peer: peer.clone(), bytes });
+                }
+            }
+            Err(error) => {
+                warn!(target: "blindfold::mempool", %peer, %error, "undecodable gossip; blocking the peer");
+                blocker.block(peer);
+            }
+        }
+    }
+}
+
+/// The loop. Ends when every sender of `requests` is gone.
+pub async fn run<E, X, B>(
+    context: E,
+    shared: Arc<Shared>,
+    mut requests: mpsc::Receiver<PoolRequest>,
+    mut sender: X,
+    mut blocker: B,
+) where
+    E: Clock + Spawner,
+    X: Sender<PublicKey = Identity>,
+    B: Blocker<PublicKey = Identity>,
+{
+    let mut submitted: BTreeMap<B256, Bytes> = BTreeMap::new();
+    let mut regossip_at = context.current() + REGOSSIP_INTERVAL;
+    loop {
+        let first = commonware_macros::select! {
+            request = requests.recv() => match request {
+                Some(request) => Some(request),
+                None => return,
+            },
+            _ = context.sleep_until(regossip_at) => None,
+        };
+        let Some(first) = first else {
+            regossip_at = context.current() + REGOSSIP_INTERVAL;
+            {
+                let pool = shared.pool.lock();
+                submitted.retain(|id, _| pool.contains(id));
+            }
+            for message in pack_envelopes(submitted.values()) {
+                sender.send(Recipients::All, message, false);
+            }
+            continue;
+        };
+        let mut batch = vec![first];
+        while batch.len() < CHECK_BATCH {
+            match requests.try_recv() {
+                Ok(request) => batch.push(request),
+                Err(_) => break,
+            }
+        }
+        let bytes: Vec<Bytes> = batch.iter().map(|request| request.bytes().clone()).collect();
+        let checker = Arc::clone(&shared.checker);
+        let checked = context.child("check").shared(true).spawn(move |_| async move { checker.check_all(&bytes) });
+        let Ok(verdicts) = checked.await else { return };
+
+        let mut outgoing = Vec::new();
+        let mut answers = Vec::new();
+        for (request, verdict) in batch.into_iter().zip(verdicts) {
+            match request {
+                PoolRequest::Submit { bytes, reply } => {
+                    let answer = admit(&shared, verdict);
+                    if let Ok(id) = &answer {
+                        if submitted.len() < REGOSSIP_MAX {
+                            submitted.insert(*id, bytes.clone());
+                        }
+                        outgoing.push(bytes);
+                    }
+                    answers.push((reply, answer));
+                }
+                PoolRequest::Gossip { peer, .. } => {
+                    if let Err(rejection) = admit(&shared, verdict) {
+                        debug!(target: "blindfold::mempool", %peer, %rejection, "gossiped envelope refused");
+                        metrics::envelopes("refused", 1);
+                        if rejection.peer_at_fault() {
+                            blocker.block(peer);
+                        }
+                    }
+                }
+            }
+        }
+        // Stored before anybody is told.
+        let stored = store_changes(&shared);
+        for (reply, answer) in answers {
+            let answer = match (&stored, answer) {
+                (Err(error), _) => Err(SubmitError::Unavailable(error.to_string())),
+                (Ok(()), Ok(id)) => receipt(&shared, id),
+                (Ok(()), Err(rejection)) => Err(refusal(&rejection)),
+            };
+            let _ = reply.send(answer);
+        }
+        if stored.is_ok() {
+            for message in pack_envelopes(&outgoing) {
+                sender.send(Recipients::All, message, false);
+            }
+        }
+        shared.candidates_changed();
+    }
+}
+
+impl PoolRequest {
+    fn bytes(&self) -> &Bytes {
+        match self {
+            Self::Submit { bytes, .. } | Self::Gossip { bytes, .. } => bytes,
+        }
+    }
+}
+
+fn admit(shared: &Shared, verdict: Result<CheckedEnvelope, EnvelopeError>) -> Result<B256, Rejection> {
+    let envelope = verdict?;
+    let id = envelope.id();
+    let accounts = match shared.chain.accounts([envelope.payer()]) {
+        Ok(accounts) => accounts,
+        Err(error) => {
+            // Our own database: nobody else's fault, and the submitter may try again.
+            warn!(target: "blindfold::mempool", %error, "accounts cannot be read");
+            return Err(Rejection::Backlog);
+        }
+    };
+    let height = accounts.height;
+    shared.pool.lock().admit(envelope, &accounts, height)?;
+    metrics::envelopes("admitted", 1);
+    Ok(id)
+}
+
+/// Writes what changed in the pool to the database, in order.
+pub fn store_changes(shared: &Shared) -> Result<(), MemberError> {
+    // The lock is held over the write, so that changes reach the database in the pool's order.
+    let mut pool = shared.pool.lock();
+    let changes = pool.drain_changes();
+    metrics::mempool_size(pool.len(), pool.size_bytes());
+    if changes.is_empty() { Ok(()) } else { shared.records.store_pool_changes(&changes) }
+}
+
+/// Takes back what an earlier run had pooled.
+pub fn restore(shared: &Shared) -> Result<(), MemberError> {
+    let stored = shared.records.pooled()?;
+    let envelopes: Vec<CheckedEnvelope> = shared
+        .checker
+        .check_all(&stored.values().cloned().collect::<Vec<_>>())
+        .into_iter()
+        .filter_map(Result::ok)
+        .collect();
+    let kept: Vec<B256> = envelopes.iter().map(CheckedEnvelope::id).collect();
+    let accounts = shared.chain.accounts(envelopes.iter().map(CheckedEnvelope::payer))?;
+    let height = accounts.height;
+    let count = envelopes.len();
+    let restored = shared.pool.lock().restore(envelopes, &accounts, height);
+    let lost: Vec<Change> = stored
+        .keys()
+        .filter(|id| !kept.contains(id))
+        .map(|id| Change::Remove { id: *id, reason: blindfold_mempool::Removal::NotRestored })
+        .collect();
+    shared.records.store_pool_changes(&lost)?;
+    store_changes(shared)?;
+    if count > 0 {
+        tracing::info!(target: "blindfold::mempool", stored = count, admitted = restored.admitted, "mempool restored");
+    }
+    Ok(())
+}
+
+/// Tells the pool that a height is final.
+pub fn on_height(shared: &Shared, height: u64, envelopes: &[CheckedEnvelope]) -> Result<(), MemberError> {
+    let ordered: Vec<OrderedEnvelope> = envelopes
+        .iter()
+        .map(|envelope| OrderedEnvelope {
+            id: envelope.id(),
+            payer: envelope.payer(),
+            nonce: envelope.header().payer_nonce,
+        })
+        .collect();
+    let accounts = shared.chain.accounts(ordered.iter().map(|envelope| envelope.payer))?;
+    shared.pool.lock().on_height(height, accounts.next_base_fee, &ordered, &accounts);
+    store_changes(shared)
+}
+
+fn receipt(shared: &Shared, envelope_id: B256) -> Result<SignedReceipt, SubmitError> {
+    let Some(keys) = &shared.keys else {
+        return Err(SubmitError::Unavailable("a follower signs no receipts; ask a member".to_owned()));
+    };
+    let receipt = AdmissionReceipt {
+        chain_id: shared.genesis.chain_id,
+        envelope_id,
+        member: keys.member,
+        height_seen: shared.chain.progress().ordered_height,
+    };
+    Ok(receipt.sign(&keys.signer))
+}
+
+/// The reason as the RPC reports it.
+fn refusal(rejection: &Rejection) -> SubmitError {
+    let reason = match rejection {
+        Rejection::Invalid(error) => return SubmitError::Invalid(error.to_string()),
+        Rejection::AlreadyKnown { .. } => "already_known",
+        Rejection::Expired { .. } => "expired",
+        Rejection::ExpiryTooFar { .. } => "expiry_too_far",
+        Rejection::StaleNonce { .. } => "stale_nonce",
+        Rejection::NonceTooFar { .. } => "nonce_too_far",
+        Rejection::ReplacementUnderpriced { .. } => "replacement_underpriced",
+        Rejection::PayerFull { .. } => "payer_full",
+        Rejection::Unpaid { .. } => "unpaid",
+        Rejection::Full => "full",
+        Rejection::Backlog => "backlog",
+    };
+    SubmitError::Refused { reason, message: rejection.to_string() }
+}
+
+/// Candidates for the leader: a few blocks' worth, since the newest blocks may be in flight.
+pub fn candidates(shared: &Shared, pool: &Mempool) -> Vec<CheckedEnvelope> {
+    const BLOCKS_OFFERED: usize = 4;
+    let params = &shared.genesis.params;
+    let Ok(accounts) = shared.chain.accounts(pool.payers()) else { return Vec::new() };
+    let limit = |per_block: u64| usize::try_from(per_block).unwrap_or(usize::MAX).saturating_mul(BLOCKS_OFFERED);
+    pool.candidates(
+        &accounts,
+        &blindfold_mempool::BlockTarget {
+            height: accounts.height.saturating_add(1),
+            base_fee: accounts.next_base_fee,
+            max_count: limit(u64::from(params.max_block_count)),
+            max_bytes: limit(u64::from(params.max_block_bytes)),
+            max_gas: params.block_gas_limit.saturating_mul(BLOCKS_OFFERED as u64),
+        },
+    )
+}

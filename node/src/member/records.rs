@@ -1,0 +1,392 @@
+//! What a node's tasks keep in the database: one function a question, one atomic write a step.
+//!
+//! | family | key | value |
+//! |---|---|---|
+//! | heights | height | [`HeightRecord`] |
+//! | digests | commitment digest | height |
+//! | openings | height | opening set |
+//! | executed | height | block record of `execution` |
+//! | block hashes | EVM block hash | height |
+//! | transactions | inner transaction hash | height ‖ index |
+//! | envelopes | envelope id | height ‖ position |
+//! | mempool | envelope id | encoded envelope |
+//! | proposals | commitment digest | encoded block |
+//! | journal | slot | signed bytes |
+//! | first seen | epoch ‖ view | signed commitment |
+//! | evidence | evidence id | encoded evidence |
+//!
+//! Heights and numbers in keys are 8 bytes, big-endian. Finalized blocks and certificates are the
+//! engine's, in families of their own.
+
+use super::MemberError;
+use crate::store::{Durability, Family, Store, StoreError, Write};
+use alloy_primitives::{B256, Bytes};
+use alloy_rlp::{Decodable as _, Encodable as _, RlpDecodable, RlpEncodable};
+use blindfold_committee::{batch::SealedBatch, journal::JournalStore};
+use blindfold_execution::{BlockRecord, ExecutedBlock};
+use blindfold_mempool::Change;
+use blindfold_ordering::events;
+use blindfold_wire::{
+    Block, Certified, Evidence, FinalizationCertificate, OrderCommitment, SignedBundleHeader, SignedCommitment,
+    VoteCommittee, opened::OpenedBatch, opening::OpeningSet,
+};
+use std::collections::BTreeMap;
+
+/// Heights between a certified descendant and the height it proves, at most.
+const MAX_DESCENDANTS: usize = 1_024;
+
+/// Why a height is final, in a form that anybody can check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FinalProof {
+    /// Certificate of the height itself, or of the last of `descendants`.
+    pub certificate: FinalizationCertificate,
+    /// Commitments from the next height up to the certified one.
+    pub descendants: Vec<OrderCommitment>,
+}
+
+/// What a node keeps of a final height beside its block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeightRecord {
+    /// Digest of the commitment.
+    pub digest: B256,
+    /// What this node held when it released its shares.
+    pub proof: FinalProof,
+    /// What this member signed for the height; `None` for a follower and for an empty height.
+    pub released: Option<SignedBundleHeader>,
+    /// When the height became final here, in milliseconds since the Unix epoch.
+    pub ordered_ms: u64,
+    /// When its openings were stored here; zero before.
+    pub opened_ms: u64,
+    /// When it was executed here; zero before.
+    pub executed_ms: u64,
+}
+
+#[derive(RlpEncodable, RlpDecodable)]
+struct HeightRow {
+    digest: B256,
+    certificate: Bytes,
+    descendants: Vec<Bytes>,
+    released: Bytes,
+    ordered_ms: u64,
+    opened_ms: u64,
+    executed_ms: u64,
+}
+
+impl HeightRecord {
+    fn encode(&self) -> Vec<u8> {
+        let row = HeightRow {
+            digest: self.digest,
+            certificate: self.proof.certificate.encode_engine().into(),
+            descendants: self.proof.descendants.iter().map(|link| link.encode().into()).collect(),
+            released: self.released.as_ref().map(|header| header.encode().into()).unwrap_or_default(),
+            ordered_ms: self.ordered_ms,
+            opened_ms: self.opened_ms,
+            executed_ms: self.executed_ms,
+        };
+        let mut out = Vec::new();
+        row.encode(&mut out);
+        out
+    }
+
+    fn decode(mut bytes: &[u8], members: usize) -> Option<Self> {
+        let row = HeightRow::decode(&mut bytes).ok().filter(|_| bytes.is_empty())?;
+        if row.descendants.len() > MAX_DESCENDANTS {
+            return None;
+        }
+        let descendants: Option<Vec<_>> =
+            row.descendants.iter().map(|link| OrderCommitment::decode(link).ok()).collect();
+        let released = match row.released.is_empty() {
+            true => None,
+            false => Some(SignedBundleHeader::decode(&row.released).ok()?),
+        };
+        Some(Self {
+            digest: row.digest,
+            proof: FinalProof {
+                certificate: FinalizationCertificate::decode_engine(&row.certificate, members).ok()?,
+                descendants: descendants?,
+            },
+            released,
+            ordered_ms: row.ordered_ms,
+            opened_ms: row.opened_ms,
+            executed_ms: row.executed_ms,
+        })
+    }
+
+    /// Makes the certified commitment from the stored proof, verifying it again.
+    ///
+    /// # Errors
+    /// If the proof does not hold.
+    pub fn certify(
+        &self,
+        commitment: OrderCommitment,
+        votes: &VoteCommittee,
+    ) -> Result<Certified<OrderCommitment>, MemberError> {
+        Ok(events::certify(commitment, &self.proof.descendants, &self.proof.certificate, votes)?)
+    }
+}
+
+/// Place of something in the chain: a height, and a position or index within.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Height.
+    pub height: u64,
+    /// Position or index, from 0.
+    pub at: u32,
+}
+
+impl Place {
+    fn encode(self) -> Vec<u8> {
+        [&self.height.to_be_bytes()[..], &self.at.to_be_bytes()].concat()
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (height, at) = bytes.split_first_chunk::<8>()?;
+        Some(Self { height: u64::from_be_bytes(*height), at: u32::from_be_bytes(at.try_into().ok()?) })
+    }
+}
+
+/// The database as a node's tasks use it. Cheap to clone.
+#[derive(Clone)]
+pub struct Records {
+    store: Store,
+    members: usize,
+}
+
+impl Records {
+    /// Records in `store`, for a committee of `members`.
+    pub fn new(store: Store, members: usize) -> Self {
+        Self { store, members }
+    }
+
+    /// The signing journal's table.
+    pub fn journal(&self) -> JournalTable {
+        JournalTable(self.store.clone())
+    }
+
+    fn read<T>(
+        &self,
+        family: Family,
+        key: &[u8],
+        what: &'static str,
+        decode: impl FnOnce(&[u8]) -> Option<T>,
+    ) -> Result<Option<T>, MemberError> {
+        match self.store.get(family, key)? {
+            Some(bytes) => decode(&bytes).map(Some).ok_or(MemberError::Damaged(what)),
+            None => Ok(None),
+        }
+    }
+
+    fn write(&self, writes: Vec<Write>) -> Result<(), MemberError> {
+        Ok(self.store.write(writes, Durability::Buffered)?)
+    }
+
+    /// Record of a final height.
+    pub fn height(&self, height: u64) -> Result<Option<HeightRecord>, MemberError> {
+        let members = self.members;
+        self.read(Family::Heights, &height.to_be_bytes(), "height record", |bytes| HeightRecord::decode(bytes, members))
+    }
+
+    /// Stores the record of a final height.
+    pub fn store_height(&self, height: u64, record: &HeightRecord) -> Result<(), MemberError> {
+        self.write(vec![put(Family::Heights, &height.to_be_bytes(), record.encode())])
+    }
+
+    /// Stores the record of a final height and where its envelopes are.
+    pub fn store_ordered(&self, batch: &SealedBatch, record: &HeightRecord) -> Result<(), MemberError> {
+        let height = batch.height();
+        let mut writes = vec![
+            put(Family::Heights, &height.to_be_bytes(), record.encode()),
+            put(Family::Digests, record.digest.as_slice(), height.to_be_bytes().to_vec()),
+        ];
+        for (at, envelope) in (0u32..).zip(batch.envelopes()) {
+            writes.push(put(Family::Envelopes, envelope.id().as_slice(), Place { height, at }.encode()));
+        }
+        self.write(writes)
+    }
+
+    /// Height of the commitment with this digest.
+    pub fn height_of_digest(&self, digest: B256) -> Result<Option<u64>, MemberError> {
+        self.read(Family::Digests, digest.as_slice(), "digest index", decode_height)
+    }
+
+    /// Height of the EVM block with this hash.
+    pub fn height_of_block(&self, hash: B256) -> Result<Option<u64>, MemberError> {
+        self.read(Family::BlockHashes, hash.as_slice(), "block hash index", decode_height)
+    }
+
+    /// Where an envelope was ordered.
+    pub fn envelope(&self, id: B256) -> Result<Option<Place>, MemberError> {
+        self.read(Family::Envelopes, id.as_slice(), "envelope index", Place::decode)
+    }
+
+    /// Where an inner transaction was executed.
+    pub fn transaction(&self, hash: B256) -> Result<Option<Place>, MemberError> {
+        self.read(Family::Transactions, hash.as_slice(), "transaction index", Place::decode)
+    }
+
+    /// The finalized block of a height.
+    pub fn block(&self, height: u64) -> Result<Option<Block>, MemberError> {
+        match self.store.finalized_block(height)? {
+            Some(bytes) => Block::decode(&bytes).map(Some).map_err(|_| MemberError::Damaged("finalized block")),
+            None => Ok(None),
+        }
+    }
+
+    /// The openings of a height.
+    pub fn openings(&self, height: u64) -> Result<Option<OpeningSet>, MemberError> {
+        self.read(Family::Openings, &height.to_be_bytes(), "opening set", |bytes| OpeningSet::decode(bytes).ok())
+    }
+
+    /// Stores the openings of a height.
+    pub fn store_openings(&self, set: &OpeningSet, now_ms: u64) -> Result<(), MemberError> {
+        let mut writes = vec![put(Family::Openings, &set.height.to_be_bytes(), set.encode())];
+        if let Some(record) = self.height(set.height)? {
+            let record = HeightRecord { opened_ms: now_ms, ..record };
+            writes.push(put(Family::Heights, &set.height.to_be_bytes(), record.encode()));
+        }
+        self.write(writes)
+    }
+
+    /// The executed block of a height.
+    pub fn executed(&self, height: u64) -> Result<Option<BlockRecord>, MemberError> {
+        self.read(Family::Executed, &height.to_be_bytes(), "executed block", |bytes| BlockRecord::decode(bytes).ok())
+    }
+
+    /// Stores an executed height: state, block and indexes together.
+    pub fn store_executed(&self, block: &ExecutedBlock, batch: &OpenedBatch, now_ms: u64) -> Result<(), MemberError> {
+        let height = batch.height();
+        let mut writes = self.executed_writes(block);
+        if let Some(record) = self.height(height)? {
+            let record = HeightRecord { executed_ms: now_ms, ..record };
+            writes.push(put(Family::Heights, &height.to_be_bytes(), record.encode()));
+        }
+        self.write(writes)
+    }
+
+    /// Stores the genesis block, durably.
+    pub fn store_genesis(&self, block: &ExecutedBlock) -> Result<(), MemberError> {
+        Ok(self.store.write(self.executed_writes(block), Durability::Synced)?)
+    }
+
+    fn executed_writes(&self, block: &ExecutedBlock) -> Vec<Write> {
+        let record = &block.record;
+        let height = record.header.number;
+        let mut writes: Vec<Write> = block
+            .layer
+            .writes()
+            .iter()
+            .map(|(column, key, value)| (Family::State(column), key.to_vec(), value.map(<[u8]>::to_vec)))
+            .collect();
+        writes.push(put(Family::Executed, &height.to_be_bytes(), record.encode()));
+        writes.push(put(Family::BlockHashes, record.hash.as_slice(), height.to_be_bytes().to_vec()));
+        for (at, transaction) in (0u32..).zip(&record.transactions) {
+            writes.push(put(Family::Transactions, transaction.hash().as_slice(), Place { height, at }.encode()));
+        }
+        writes
+    }
+
+    /// Pooled envelopes by id.
+    pub fn pooled(&self) -> Result<BTreeMap<B256, Bytes>, MemberError> {
+        self.store
+            .scan(Family::Mempool)?
+            .into_iter()
+            .map(|(key, value)| {
+                B256::try_from(key.as_slice())
+                    .map(|id| (id, value.into()))
+                    .map_err(|_| MemberError::Damaged("mempool entry"))
+            })
+            .collect()
+    }
+
+    /// Stores changes of the mempool, in order.
+    pub fn store_pool_changes(&self, changes: &[Change]) -> Result<(), MemberError> {
+        let writes = changes
+            .iter()
+            .map(|change| match change {
+                Change::Insert { id, bytes } => put(Family::Mempool, id.as_slice(), bytes.to_vec()),
+                Change::Remove { id, .. } => (Family::Mempool, id.to_vec(), None),
+            })
+            .collect();
+        self.write(writes)
+    }
+
+    /// The block this member signed a commitment for.
+    pub fn proposal(&self, digest: B256) -> Result<Option<Block>, MemberError> {
+        self.read(Family::Proposals, digest.as_slice(), "proposal", |bytes| Block::decode(bytes).ok())
+    }
+
+    /// Stores a block before its commitment is journaled. Durable with the journal's next write.
+    pub fn store_proposal(&self, digest: B256, block: &Block) -> Result<(), MemberError> {
+        self.write(vec![put(Family::Proposals, digest.as_slice(), block.encode())])
+    }
+
+    /// First-seen commitments of all views.
+    pub fn first_seen(&self) -> Result<Vec<SignedCommitment>, MemberError> {
+        self.store
+            .scan(Family::FirstSeen)?
+            .into_iter()
+            .map(|(_, value)| {
+                SignedCommitment::decode(&value).map_err(|_| MemberError::Damaged("first-seen commitment"))
+            })
+            .collect()
+    }
+
+    /// Stores the first commitment seen signed for its view.
+    pub fn store_first_seen(&self, signed: &SignedCommitment) -> Result<(), MemberError> {
+        /// Views kept behind the newest; the engine's watch keeps no more.
+        const VIEWS_KEPT: u64 = 1_024;
+        let key = |epoch: u64, view: u64| [epoch.to_be_bytes(), view.to_be_bytes()].concat();
+        let commitment = &signed.commitment;
+        let mut writes = vec![put(Family::FirstSeen, &key(commitment.epoch, commitment.view), signed.encode())];
+        if let Some(old) = commitment.view.checked_sub(VIEWS_KEPT) {
+            writes.push((Family::FirstSeen, key(commitment.epoch, old), None));
+        }
+        self.write(writes)
+    }
+
+    /// Whether evidence with this id is stored.
+    pub fn holds_evidence(&self, id: B256) -> Result<bool, MemberError> {
+        Ok(self.store.get(Family::Evidence, id.as_slice())?.is_some())
+    }
+
+    /// Stores evidence, durably: an offence must not be forgotten.
+    pub fn store_evidence(&self, evidence: &Evidence) -> Result<(), MemberError> {
+        let write = put(Family::Evidence, evidence.id().as_slice(), evidence.encode());
+        Ok(self.store.write(vec![write], Durability::Synced)?)
+    }
+
+    /// All evidence.
+    pub fn evidence(&self) -> Result<Vec<Evidence>, MemberError> {
+        self.store
+            .scan(Family::Evidence)?
+            .into_iter()
+            .map(|(_, value)| Evidence::decode(&value).map_err(|_| MemberError::Damaged("evidence")))
+            .collect()
+    }
+}
+
+fn put(family: Family, key: &[u8], value: Vec<u8>) -> Write {
+    (family, key.to_vec(), Some(value))
+}
+
+fn decode_height(bytes: &[u8]) -> Option<u64> {
+    bytes.try_into().ok().map(u64::from_be_bytes)
+}
+
+/// The signing journal's table: every write is synchronous.
+#[derive(Clone)]
+pub struct JournalTable(Store);
+
+impl JournalStore for JournalTable {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, blindfold_committee::StoreError> {
+        self.0.get(Family::Journal, key).map_err(journal_error)
+    }
+
+    fn put_synced(&self, key: &[u8], value: &[u8]) -> Result<(), blindfold_committee::StoreError> {
+        self.0.write(vec![put(Family::Journal, key, value.to_vec())], Durability::Synced).map_err(journal_error)
+    }
+}
+
+fn journal_error(error: StoreError) -> blindfold_committee::StoreError {
+    blindfold_committee::StoreError::new(error)
+}

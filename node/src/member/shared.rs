@@ -1,0 +1,231 @@
+//! What the tasks of a node share.
+
+use super::{
+    MemberError, Options,
+    cache::Checker,
+    chain::Chain,
+    records::{JournalTable, Records},
+};
+use crate::{metrics, rpc::api::NodeEvent, store::Store};
+use alloy_primitives::B256;
+use blindfold_committee::{
+    journal::SigningJournal,
+    release::{MemberSeat, Releaser},
+    secrets::MemberSecrets,
+};
+use blindfold_crypto::CommitteePublic;
+use blindfold_execution::{
+    genesis_block,
+    state::{ParentState, StateError, StateStore},
+};
+use blindfold_mempool::{Mempool, MempoolConfig};
+use blindfold_ordering::schedule::LeaderSchedule;
+use blindfold_wire::{
+    AdmissionRules, CheckedEnvelope, Evidence, OrderCommitment, SigningKey, VoteCommittee,
+    genesis::Genesis, key_id,
+};
+use parking_lot::Mutex;
+use std::{
+    future::Future,
+    sync::{Arc, OnceLock},
+};
+use tokio::sync::{broadcast, watch};
+use tracing::error;
+
+/// Events kept for a slow subscriber before it loses the oldest.
+const EVENT_BUFFER: usize = 1_024;
+
+/// A member's keys at work.
+pub struct Keys {
+    /// Index in the committee.
+    pub member: u32,
+    /// Signs commitments, bundles, receipts.
+    pub signer: SigningKey,
+    /// Signs each slot at most once.
+    pub journal: Arc<SigningJournal<JournalTable>>,
+    /// Releases shares.
+    pub releaser: Arc<Releaser<JournalTable>>,
+}
+
+/// What the tasks of a node share.
+pub struct Shared {
+    /// The genesis document, validated.
+    pub genesis: Arc<Genesis>,
+    /// Committee keys for shares and openings.
+    pub public: CommitteePublic,
+    /// Committee keys for certificates.
+    pub votes: VoteCommittee,
+    /// A member's keys; `None` for a follower.
+    pub keys: Option<Keys>,
+    /// Checks envelopes.
+    pub checker: Arc<Checker>,
+    /// How far the node has got.
+    pub chain: Chain,
+    /// The database as the node's tasks use it.
+    pub records: Records,
+    /// The mempool.
+    pub pool: Mutex<Mempool>,
+    /// What subscribers hear.
+    pub events: broadcast::Sender<NodeEvent>,
+    candidates: watch::Sender<u64>,
+    failure: watch::Sender<Option<String>>,
+    schedule: OnceLock<LeaderSchedule>,
+}
+
+impl Shared {
+    /// Opens the chain in `store`, writing genesis if it is empty.
+    pub(super) fn open(
+        genesis: Arc<Genesis>,
+        secrets: Option<&MemberSecrets>,
+        store: &Store,
+        options: &Options,
+    ) -> Result<Self, MemberError> {
+        let committee = &genesis.committee;
+        let wrong = |what: &dyn std::fmt::Display| MemberError::Keys(format!("genesis: {what}"));
+        let public = genesis.committee_public().map_err(|reason| wrong(&reason))?;
+        let votes = VoteCommittee::from_genesis(&genesis).map_err(|reason| wrong(&reason))?;
+        let rules = AdmissionRules {
+            chain_id: genesis.chain_id,
+            committee: public.key().clone(),
+            key_id: key_id(genesis.chain_id, &committee.y, genesis.activation),
+        };
+        let records = Records::new(store.clone(), committee.members.len());
+        let state_store: Arc<dyn StateStore> = Arc::new(store.clone());
+        let state = match ParentState::open(Arc::clone(&state_store)) {
+            Ok(state) => state,
+            Err(StateError::Empty) => {
+                records.store_genesis(&genesis_block(&genesis)?)?;
+                ParentState::open(state_store)?
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let keys = secrets.map(|secrets| Keys::open(&genesis, secrets, &records)).transpose()?;
+        let bounds = &options.mempool;
+        let pool = Mempool::new(MempoolConfig {
+            max_bytes: bounds.max_bytes,
+            max_envelopes: bounds.max_envelopes,
+            max_per_payer: bounds.max_per_payer,
+            replacement_bump_percent: bounds.replacement_bump_percent,
+            ..MempoolConfig::new(genesis.params.clone())
+        });
+        Ok(Self {
+            public,
+            votes,
+            keys,
+            checker: Arc::new(Checker::new(rules, options.checker_secret)),
+            chain: Chain::new(genesis.params.clone(), records.clone(), state),
+            records,
+            pool: Mutex::new(pool),
+            events: broadcast::channel(EVENT_BUFFER).0,
+            candidates: watch::channel(0).0,
+            failure: watch::channel(None).0,
+            schedule: OnceLock::new(),
+            genesis,
+        })
+    }
+
+    pub(super) fn set_schedule(&self, schedule: LeaderSchedule) {
+        let _ = self.schedule.set(schedule);
+    }
+
+    /// Index of the member that led a commitment's view.
+    pub fn leader_of(&self, commitment: &OrderCommitment) -> usize {
+        self.schedule.get().map_or(0, |schedule| schedule.leader(commitment.view))
+    }
+
+    /// Index of this member; 0 for a follower.
+    pub fn seat(&self) -> usize {
+        self.keys.as_ref().map_or(0, |keys| keys.member as usize)
+    }
+
+    /// Computes shares ahead of the certificate. They stay inside the releaser.
+    pub(super) fn precompute(&self, keys: &Keys, envelopes: &[CheckedEnvelope]) {
+        keys.releaser.precompute(envelopes, 1);
+    }
+
+    /// Tells a waiting leader that there may be something new.
+    pub(super) fn candidates_changed(&self) {
+        self.candidates.send_modify(|version| *version += 1);
+    }
+
+    pub(super) fn candidates_version(&self) -> u64 {
+        *self.candidates.borrow()
+    }
+
+    /// Resolves once the candidates are newer than `version`.
+    pub(super) fn wait_candidates(&self, version: u64) -> impl Future<Output = ()> + Send + use<> {
+        let mut candidates = self.candidates.subscribe();
+        async move {
+            // Ends only with the node.
+            let _ = candidates.wait_for(|current| *current > version).await;
+        }
+    }
+
+    /// Whether evidence with this id is kept already.
+    pub(super) fn holds_evidence(&self, id: B256) -> bool {
+        self.records.holds_evidence(id).unwrap_or(false)
+    }
+
+    /// Whether evidence proves an offence of this committee.
+    pub(super) fn evidence_holds(&self, evidence: &Evidence) -> bool {
+        evidence.verify(&self.genesis, &self.public).is_ok()
+    }
+
+    /// Keeps evidence for good.
+    pub(super) fn keep_evidence(&self, evidence: &Evidence) {
+        metrics::evidence(match evidence {
+            Evidence::Equivocation { .. } => "equivocation",
+            Evidence::DoubleRelease { .. } => "double_release",
+            Evidence::BadShare(_) => "bad_share",
+        });
+        if let Err(reason) = self.records.store_evidence(evidence) {
+            error!(target: "blindfold::node", %reason, "evidence is not stored");
+        }
+    }
+
+    /// Says that the node cannot go on. The first reason counts.
+    pub(super) fn fail(&self, reason: String) {
+        self.failure.send_if_modified(|failure| {
+            let first = failure.is_none();
+            failure.get_or_insert(reason);
+            first
+        });
+    }
+
+    /// Why the node cannot go on, if so.
+    pub fn failure(&self) -> Option<String> {
+        self.failure.borrow().clone()
+    }
+
+    /// Resolves once the node cannot go on.
+    pub async fn failed(&self) -> String {
+        let mut failure = self.failure.subscribe();
+        match failure.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().unwrap_or_default(),
+            Err(_) => String::new(),
+        }
+    }
+}
+
+impl Keys {
+    fn open(genesis: &Genesis, secrets: &MemberSecrets, records: &Records) -> Result<Self, MemberError> {
+        let wrong = |what: &str| MemberError::Keys(format!("the secrets file: {what}"));
+        let info = usize::try_from(secrets.member())
+            .ok()
+            .and_then(|member| genesis.committee.members.get(member))
+            .ok_or_else(|| wrong("the genesis has no member with its index"))?;
+        let signer = secrets.signing_key().map_err(|reason| wrong(&reason.to_string()))?;
+        if signer.address() != info.signer {
+            return Err(wrong("its signing key is not the one in the genesis"));
+        }
+        let key = secrets.decryption_key().map_err(|reason| wrong(&reason.to_string()))?;
+        if key.verification_key() != info.verification_key {
+            return Err(wrong("its decryption share is not the one in the genesis"));
+        }
+        let journal = Arc::new(SigningJournal::new(records.journal()));
+        let seat =
+            MemberSeat { chain_id: genesis.chain_id, settlement: genesis.settlement, member: secrets.member() };
+        let releaser = Arc::new(Releaser::new(seat, key, signer.clone(), Arc::clone(&journal)));
+        Ok(Self { member: secrets.member(), signer, journal, releaser })
+    }
+}
