@@ -1,0 +1,423 @@
+//! The peer table: who may connect, who dials whom, what is queued for each.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use commonware_cryptography::ed25519::PublicKey;
+use commonware_p2p::{PeerSetSubscription, PeerSetUpdate, TrackedPeers};
+use commonware_utils::{
+    channel::{mpsc as peer_channel, ring},
+    ordered::Set,
+};
+use parking_lot::Mutex;
+use quinn::Connection;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
+
+use super::{
+    config::{
+        ABUSE_BURSTS, ABUSE_WINDOW, ACCEPT_BURST, ACCEPT_PER_MINUTE, ChannelSpec, FAULT_BAN,
+        MAX_BLOCKED, MAX_PEERS, MAX_TRACKED_SETS, RECEIVE_SLACK,
+    },
+    meter::{ChannelMeters, Meters, TransportStats},
+    outbox::Outbox,
+    quota::{AbuseCounter, TokenBucket},
+};
+
+/// A message in an inbox; the permit is the sender's share of it.
+pub(super) type Inbound = (PublicKey, Bytes, OwnedSemaphorePermit);
+
+/// One channel as the links see it.
+pub(super) struct ChannelState {
+    pub(super) spec: ChannelSpec,
+    pub(super) inbox: mpsc::Sender<Inbound>,
+}
+
+/// What is known of one peer on one channel.
+pub(super) struct PeerChannel {
+    pub(super) outbox: Outbox,
+    pub(super) meters: ChannelMeters,
+    pub(super) send_quota: Mutex<TokenBucket>,
+    pub(super) receive_quota: Mutex<TokenBucket>,
+    pub(super) abuse: Mutex<AbuseCounter>,
+    pub(super) inbox_share: Arc<Semaphore>,
+}
+
+/// One peer. Quotas and queues outlive its links, so that reconnecting gains nothing.
+pub(super) struct Peer {
+    pub(super) key: PublicKey,
+    pub(super) channels: Vec<PeerChannel>,
+    accept: Mutex<TokenBucket>,
+    link: Mutex<Option<(u64, Connection)>>,
+}
+
+impl Peer {
+    fn new(key: PublicKey, channels: &[ChannelState], now: Instant) -> Self {
+        let channels = channels
+            .iter()
+            .map(|ChannelState { spec, .. }| {
+                let receive = spec.quota.times(RECEIVE_SLACK);
+                let abuse_limit = receive.burst.saturating_mul(ABUSE_BURSTS);
+                PeerChannel {
+                    outbox: Outbox::new(spec.outbox_messages, spec.outbox_bytes, now),
+                    meters: ChannelMeters::new(spec.name, &key),
+                    send_quota: Mutex::new(TokenBucket::new(spec.quota, now)),
+                    receive_quota: Mutex::new(TokenBucket::new(receive, now)),
+                    abuse: Mutex::new(AbuseCounter::new(abuse_limit, ABUSE_WINDOW, now)),
+                    inbox_share: Arc::new(Semaphore::new(spec.inbox_messages.div_ceil(2))),
+                }
+            })
+            .collect();
+        let interval = Duration::from_secs(60) / ACCEPT_PER_MINUTE;
+        let accept = Mutex::new(TokenBucket::with_interval(interval, ACCEPT_BURST, now));
+        Self { key, channels, accept, link: Mutex::new(None) }
+    }
+
+    pub(super) fn is_connected(&self) -> bool {
+        self.link.lock().is_some()
+    }
+
+    pub(super) fn may_accept(&self, now: Instant) -> bool {
+        self.accept.lock().take(now).is_ok()
+    }
+
+    fn close(&self, code: CloseCode) {
+        if let Some((_, connection)) = &*self.link.lock() {
+            connection.close(code.into(), code.reason());
+        }
+    }
+}
+
+/// Why a link was closed, as the other side sees it (QUIC application error code).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(super) enum CloseCode {
+    Shutdown = 0,
+    Refused = 1,
+    Blocked = 2,
+    Replaced = 3,
+    Untracked = 4,
+    WrongDirection = 5,
+    TooOften = 6,
+    Fault = 7,
+    /// On a stream: this node has no such channel.
+    UnknownChannel = 8,
+}
+
+impl CloseCode {
+    pub(super) fn reason(self) -> &'static [u8] {
+        match self {
+            Self::Shutdown => b"shutting down",
+            Self::Refused => b"not a known peer",
+            Self::Blocked => b"blocked",
+            Self::Replaced => b"replaced by a newer connection",
+            Self::Untracked => b"no longer in the peer set",
+            Self::WrongDirection => b"the other side dials",
+            Self::TooOften => b"reconnecting too often",
+            Self::Fault => b"broke the protocol",
+            Self::UnknownChannel => b"unknown channel",
+        }
+    }
+}
+
+impl From<CloseCode> for quinn::VarInt {
+    fn from(code: CloseCode) -> Self {
+        Self::from_u32(code as u32)
+    }
+}
+
+#[derive(Default)]
+struct Table {
+    addresses: BTreeMap<PublicKey, String>,
+    sets: BTreeMap<u64, TrackedPeers<PublicKey>>,
+    peers: BTreeMap<PublicKey, Arc<Peer>>,
+    members: BTreeSet<PublicKey>,
+    blocked: BTreeSet<PublicKey>,
+    banned_until: BTreeMap<PublicKey, Instant>,
+    set_subscribers: Vec<peer_channel::UnboundedSender<PeerSetUpdate<PublicKey>>>,
+    block_subscribers: Vec<ring::Sender<Set<PublicKey>>>,
+}
+
+impl Table {
+    fn is_banned(&self, key: &PublicKey, now: Instant) -> bool {
+        self.banned_until.get(key).is_some_and(|until| now < *until)
+    }
+
+    fn blocked_set(&self) -> Set<PublicKey> {
+        Set::from_iter_dedup(self.blocked.iter().cloned())
+    }
+
+    fn all(&self) -> TrackedPeers<PublicKey> {
+        let primary: BTreeSet<_> =
+            self.sets.values().flat_map(|set| set.primary.iter().cloned()).collect();
+        let secondary = self
+            .sets
+            .values()
+            .flat_map(|set| set.secondary.iter().cloned())
+            .filter(|key| !primary.contains(key));
+        let secondary = Set::from_iter_dedup(secondary);
+        TrackedPeers::new(Set::from_iter_dedup(primary), secondary)
+    }
+}
+
+/// The state that senders, links, verifiers and the peer control share.
+pub(super) struct Shared {
+    pub(super) me: PublicKey,
+    pub(super) channels: Vec<ChannelState>,
+    pub(super) meters: Meters,
+    /// Rung when the set of peers to dial may have changed.
+    pub(super) changed: Notify,
+    table: Mutex<Table>,
+    next_link: AtomicU64,
+}
+
+impl Shared {
+    pub(super) fn new(
+        me: PublicKey,
+        channels: Vec<ChannelState>,
+        addresses: BTreeMap<PublicKey, String>,
+    ) -> Self {
+        let table = Table { addresses, ..Table::default() };
+        Self {
+            me,
+            channels,
+            meters: Meters::new(),
+            changed: Notify::new(),
+            table: Mutex::new(table),
+            next_link: AtomicU64::new(0),
+        }
+    }
+
+    /// Whether `key` may be connected now: tracked, not blocked, not banned.
+    pub(super) fn permits(&self, key: &PublicKey) -> bool {
+        let table = self.table.lock();
+        table.peers.contains_key(key)
+            && !table.blocked.contains(key)
+            && !table.is_banned(key, Instant::now())
+    }
+
+    /// Whether this node is the one to dial `key`. Among members the smaller key dials; a
+    /// follower dials members; among followers the smaller key dials. Both sides derive the
+    /// same answer from the same sets, so a pair has one connection.
+    pub(super) fn dials(&self, key: &PublicKey) -> bool {
+        dials(&self.table.lock(), &self.me, key)
+    }
+
+    pub(super) fn peer(&self, key: &PublicKey) -> Option<Arc<Peer>> {
+        self.table.lock().peers.get(key).cloned()
+    }
+
+    pub(super) fn peers(&self) -> Vec<Arc<Peer>> {
+        self.table.lock().peers.values().cloned().collect()
+    }
+
+    pub(super) fn address(&self, key: &PublicKey) -> Option<String> {
+        self.table.lock().addresses.get(key).cloned()
+    }
+
+    pub(super) fn set_address(&self, key: PublicKey, address: String) {
+        let mut table = self.table.lock();
+        if table.addresses.len() >= MAX_PEERS && !table.addresses.contains_key(&key) {
+            tracing::warn!(target: "transport", "address book is full");
+            return;
+        }
+        table.addresses.insert(key, address);
+    }
+
+    /// Every peer this node should keep a link to by dialing.
+    pub(super) fn to_dial(&self) -> Vec<Arc<Peer>> {
+        let table = self.table.lock();
+        let wanted = |key: &PublicKey| dials(&table, &self.me, key) && !table.blocked.contains(key);
+        table.peers.iter().filter(|(key, _)| wanted(key)).map(|(_, peer)| peer.clone()).collect()
+    }
+
+    /// Replaces the peer sets' newest entry; see [`Manager::track`](commonware_p2p::Manager).
+    pub(super) fn track(&self, id: u64, tracked: TrackedPeers<PublicKey>) {
+        let now = Instant::now();
+        let mut table = self.table.lock();
+        if table.sets.last_key_value().is_some_and(|(last, _)| id <= *last) {
+            tracing::warn!(target: "transport", id, "peer set is not newer than the last one");
+            return;
+        }
+        let secondary = tracked.secondary.iter().filter(|k| tracked.primary.position(k).is_none());
+        let secondary = Set::from_iter_dedup(secondary.cloned());
+        let latest = TrackedPeers::new(tracked.primary, secondary);
+        table.sets.insert(id, latest.clone());
+        while table.sets.len() > MAX_TRACKED_SETS {
+            table.sets.pop_first();
+        }
+        let all = table.all();
+        table.members = all.primary.iter().cloned().collect();
+        // Members first, so that followers can never crowd one out of the bound.
+        let keys = all.primary.iter().chain(all.secondary.iter()).filter(|key| **key != self.me);
+        let keys: BTreeSet<PublicKey> = keys.take(MAX_PEERS).cloned().collect();
+        let mut gone = Vec::new();
+        table.peers.retain(|key, peer| {
+            let stays = keys.contains(key);
+            if !stays {
+                gone.push(peer.clone());
+            }
+            stays
+        });
+        for key in &keys {
+            if !table.peers.contains_key(key) {
+                let peer = Arc::new(Peer::new(key.clone(), &self.channels, now));
+                table.peers.insert(key.clone(), peer);
+            }
+        }
+        table.banned_until.retain(|key, until| keys.contains(key) && now < *until);
+        let update = PeerSetUpdate { index: id, latest, all };
+        table.set_subscribers.retain(|subscriber| subscriber.send(update.clone()).is_ok());
+        drop(table);
+        gone.iter().for_each(|peer| peer.close(CloseCode::Untracked));
+        self.changed.notify_one();
+    }
+
+    pub(super) fn peer_set(&self, id: u64) -> Option<TrackedPeers<PublicKey>> {
+        self.table.lock().sets.get(&id).cloned()
+    }
+
+    /// A subscription that starts with the newest set, if there is one.
+    pub(super) fn subscribe(&self) -> PeerSetSubscription<PublicKey> {
+        let (sender, receiver) = peer_channel::unbounded_channel();
+        let mut table = self.table.lock();
+        if let Some((index, latest)) = table.sets.last_key_value() {
+            let update = PeerSetUpdate { index: *index, latest: latest.clone(), all: table.all() };
+            // The receiver is in hand: this cannot fail.
+            let _ = sender.send(update);
+        }
+        table.set_subscribers.push(sender);
+        receiver
+    }
+
+    /// Blocks `key` until this process ends.
+    pub(super) fn block(&self, key: PublicKey) {
+        let mut table = self.table.lock();
+        let peer = table.peers.get(&key).cloned();
+        if table.blocked.len() < MAX_BLOCKED || table.blocked.contains(&key) {
+            table.blocked.insert(key);
+        } else {
+            tracing::error!(target: "transport", "block list is full");
+        }
+        let blocked = table.blocked_set();
+        table.block_subscribers.retain(|subscriber| subscriber.send_lossy(blocked.clone()));
+        drop(table);
+        if let Some(peer) = peer {
+            peer.close(CloseCode::Blocked);
+        }
+        self.changed.notify_one();
+    }
+
+    pub(super) fn blocked(&self) -> ring::Receiver<Set<PublicKey>> {
+        let (sender, receiver) = ring::channel(std::num::NonZeroUsize::MIN);
+        let mut table = self.table.lock();
+        sender.send_lossy(table.blocked_set());
+        table.block_subscribers.push(sender);
+        receiver
+    }
+
+    /// Refuses `key` for [`FAULT_BAN`].
+    pub(super) fn ban(&self, key: &PublicKey) {
+        let mut table = self.table.lock();
+        if table.peers.contains_key(key) {
+            table.banned_until.insert(key.clone(), Instant::now() + FAULT_BAN);
+        }
+    }
+
+    /// Makes `connection` the peer's link; one that was there is closed, since only the holder
+    /// of the key can have opened the new one. `None` if the peer is not permitted any more.
+    pub(super) fn install(&self, peer: &Peer, connection: &Connection) -> Option<u64> {
+        let id = self.next_link.fetch_add(1, Ordering::Relaxed);
+        let old = peer.link.lock().replace((id, connection.clone()));
+        if let Some((_, old)) = &old {
+            old.close(CloseCode::Replaced.into(), CloseCode::Replaced.reason());
+        } else {
+            self.meters.connected.increment(1);
+        }
+        self.meters.links_opened.add(1);
+        // Checked after the link is visible: `block` and `track` either see and close it, or
+        // have already changed what `permits` says.
+        if !self.permits(&peer.key) {
+            connection.close(CloseCode::Refused.into(), CloseCode::Refused.reason());
+            self.remove(peer, id);
+            return None;
+        }
+        Some(id)
+    }
+
+    /// Forgets link `id`, unless a newer one has replaced it.
+    pub(super) fn remove(&self, peer: &Peer, id: u64) {
+        let mut link = peer.link.lock();
+        if link.as_ref().is_some_and(|(current, _)| *current == id) {
+            *link = None;
+            self.meters.connected.decrement(1);
+        }
+    }
+
+    pub(super) fn stats(&self) -> TransportStats {
+        TransportStats {
+            connected: self.peers().iter().filter(|peer| peer.is_connected()).count(),
+            links_opened: self.meters.links_opened.get(),
+            dials_failed: self.meters.dials_failed.get(),
+            handshakes_refused: self.meters.handshakes_refused.get(),
+            faults: self.meters.faults.get(),
+            oversize_sends: self.meters.oversize_sends.get(),
+        }
+    }
+}
+
+fn dials(table: &Table, me: &PublicKey, key: &PublicKey) -> bool {
+    match (table.members.contains(me), table.members.contains(key)) {
+        (true, false) => false,
+        (false, true) => true,
+        _ => me < key,
+    }
+}
+
+/// Counts unfinished handshakes by address.
+#[derive(Debug, Default)]
+pub(super) struct Handshakes(Mutex<BTreeMap<std::net::IpAddr, usize>>);
+
+impl Handshakes {
+    /// Takes a place for `ip`, or refuses. The second value is how many are open now.
+    pub(super) fn enter(
+        self: &Arc<Self>,
+        ip: std::net::IpAddr,
+        max: usize,
+        max_per_ip: usize,
+    ) -> Option<(HandshakeSlot, usize)> {
+        let mut open = self.0.lock();
+        let total: usize = open.values().sum();
+        let from_ip = open.get(&ip).copied().unwrap_or(0);
+        if total >= max || from_ip >= max_per_ip {
+            return None;
+        }
+        open.insert(ip, from_ip + 1);
+        Some((HandshakeSlot { handshakes: self.clone(), ip }, total + 1))
+    }
+}
+
+/// A place among the unfinished handshakes; given back on drop.
+#[derive(Debug)]
+pub(super) struct HandshakeSlot {
+    handshakes: Arc<Handshakes>,
+    ip: std::net::IpAddr,
+}
+
+impl Drop for HandshakeSlot {
+    fn drop(&mut self) {
+        let mut open = self.handshakes.0.lock();
+        match open.get_mut(&self.ip) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => {
+                open.remove(&self.ip);
+            }
+        }
+    }
+}
