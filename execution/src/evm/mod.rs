@@ -1,0 +1,96 @@
+//! The EVM: revm, and what it takes to feed it. No revm type leaves this module's parent crate.
+
+mod call;
+mod database;
+mod sequential;
+mod transaction;
+
+pub use call::{
+    CallError, CallOutcome, CallRequest, CallSettings, call, estimate_gas, revert_message,
+};
+pub use sequential::SequentialExecutor;
+pub(crate) use sequential::empty_header;
+pub use transaction::Transaction;
+
+use alloy_primitives::{Address, B256, U256};
+use revm::context::{BlockEnv, CfgEnv, Journal, TxEnv};
+use revm::context_interface::block::BlobExcessGasAndPrice;
+use revm::context_interface::result::InvalidTransaction;
+use revm::handler::MainnetContext;
+use revm::primitives::hardfork::SpecId;
+use revm::{Context, Database, MainBuilder, MainnetEvm};
+
+use blindfold_wire::SkipReason;
+
+/// The rules every block runs under.
+pub(crate) const SPEC: SpecId = SpecId::OSAKA;
+
+/// What a block tells its transactions.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BlockFacts {
+    pub(crate) chain_id: u64,
+    pub(crate) height: u64,
+    pub(crate) beneficiary: Address,
+    pub(crate) timestamp_s: u64,
+    pub(crate) gas_limit: u64,
+    pub(crate) base_fee_wei: u64,
+    pub(crate) prev_randao: B256,
+}
+
+impl BlockFacts {
+    fn block_env(&self) -> BlockEnv {
+        BlockEnv {
+            number: U256::from(self.height),
+            beneficiary: self.beneficiary,
+            timestamp: U256::from(self.timestamp_s),
+            gas_limit: self.gas_limit,
+            basefee: self.base_fee_wei,
+            difficulty: U256::ZERO,
+            prevrandao: Some(self.prev_randao),
+            blob_excess_gas_and_price: Some(BlobExcessGasAndPrice::new_with_spec(0, SPEC)),
+            slot_num: 0,
+        }
+    }
+}
+
+/// An EVM over `db` for one block; `configure` may loosen rules for simulation.
+pub(crate) fn build<DB: Database>(
+    db: DB,
+    facts: &BlockFacts,
+    configure: impl FnOnce(&mut CfgEnv),
+) -> MainnetEvm<MainnetContext<DB>> {
+    let context: Context<BlockEnv, TxEnv, CfgEnv, DB, Journal<DB>, ()> = Context::new(db, SPEC);
+    context
+        .modify_cfg_chained(|cfg| {
+            cfg.chain_id = facts.chain_id;
+            configure(cfg);
+        })
+        .with_block(facts.block_env())
+        .build_mainnet()
+}
+
+/// The reason to skip a transaction that the EVM's validation refused.
+pub(crate) const fn skip_reason(invalid: &InvalidTransaction) -> SkipReason {
+    use InvalidTransaction as I;
+    match invalid {
+        I::PriorityFeeGreaterThanMaxFee => SkipReason::PriorityAboveFeeCap,
+        I::GasPriceLessThanBasefee => SkipReason::FeeCapTooLow,
+        I::CallerGasLimitMoreThanBlock | I::TxGasLimitGreaterThanCap { .. } => {
+            SkipReason::GasAboveClass
+        }
+        I::CallGasCostMoreThanGasLimit { .. } | I::GasFloorMoreThanGasLimit { .. } => {
+            SkipReason::IntrinsicGas
+        }
+        I::RejectCallerWithCode => SkipReason::SenderHasCode,
+        I::LackOfFundForMaxFee { .. } | I::OverflowPaymentInTransaction => {
+            SkipReason::InsufficientFunds
+        }
+        I::NonceOverflowInTransaction => SkipReason::NonceOverflow,
+        I::NonceTooHigh { .. } => SkipReason::NonceTooHigh,
+        I::NonceTooLow { .. } => SkipReason::NonceTooLow,
+        I::CreateInitCodeSizeLimit => SkipReason::InitCodeTooLarge,
+        I::InvalidChainId | I::MissingChainId => SkipReason::WrongChain,
+        I::EmptyAuthorizationList => SkipReason::EmptyAuthorizationList,
+        _ => SkipReason::Invalid,
+    }
+}

@@ -1,0 +1,58 @@
+//! What execution is, whatever does it.
+
+use alloy_primitives::Address;
+use blindfold_wire::OpenedBatch;
+
+use crate::block::ExecutedBlock;
+use crate::state::{ParentState, StoreError};
+
+/// What a block needs that its commitment does not say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlockContext {
+    /// The fee address of the leader that the commitment's signature names. Receives envelope
+    /// charges and priority fees.
+    pub beneficiary: Address,
+}
+
+/// Why a height could not be executed. Never anything an envelope holds: that is skipped.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ExecutionError {
+    /// The batch does not follow the parent state; the caller's mistake.
+    #[error("height {height} does not follow executed height {tip}")]
+    NotNext {
+        /// Height of the batch.
+        height: u64,
+        /// Height of the parent state.
+        tip: u64,
+    },
+    /// The certified base fee does not fit an Ethereum header.
+    #[error("base fee of {base_fee_wei} wei does not fit 64 bits")]
+    BaseFeeRange {
+        /// The commitment's base fee.
+        base_fee_wei: u128,
+    },
+    /// The state cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The EVM failed in a way that no input should cause.
+    #[error("EVM failed: {0}")]
+    Evm(String),
+}
+
+/// Turns an opened, certified height and the state before it into a block.
+///
+/// All implementations give the same bytes for the same input: header, receipts, outcomes, writes.
+pub trait Executor: Send + Sync {
+    /// Executes `batch` on top of `parent`. Nothing is written anywhere: the block carries its
+    /// state changes as a layer.
+    ///
+    /// # Errors
+    ///
+    /// [`ExecutionError`]. A batch that opened to nonsense is no error.
+    fn execute(
+        &self,
+        parent: &ParentState,
+        batch: &OpenedBatch,
+        context: &BlockContext,
+    ) -> Result<ExecutedBlock, ExecutionError>;
+}

@@ -1,0 +1,23 @@
+//! Accounts, storage, code and their Merkle-Patricia tries over a plain byte store.
+//!
+//! Reads of the EVM go to flat tables ([`Column::Accounts`], [`Column::Storage`],
+//! [`Column::Code`]); the tries beside them exist for the state root and for proofs. A block reads
+//! through [`ParentState`], collects what it changes in an overlay, and leaves as a [`Layer`]:
+//! exactly the writes its height needs, to be committed in one batch by whoever owns the database.
+
+mod account;
+mod overlay;
+mod parent;
+mod proof;
+mod store;
+mod trie;
+
+#[cfg(test)]
+mod tests;
+
+pub use account::Account;
+pub use parent::{Layer, MAX_LAYERS, ParentState, StateError, Tip};
+pub use proof::{AccountProof, MAX_PROOF_SLOTS, ProofError, StorageProof};
+pub use store::{Column, MemoryStore, StateStore, StateWrite, StateWrites, StoreError};
+
+pub(crate) use overlay::{Finished, FormerSlot, Overlay};
