@@ -40,7 +40,7 @@ pub enum ClientError {
     #[error("the node refused ({code}): {message}")]
     Refused {
         /// JSON-RPC error code.
-        code: i64,
+        code: i32,
         /// The node's words.
         message: String,
         /// Further data, if any.
@@ -81,7 +81,7 @@ struct Answer {
 
 #[derive(Deserialize)]
 struct RpcError {
-    code: i64,
+    code: i32,
     message: String,
     data: Option<serde_json::Value>,
 }
@@ -234,6 +234,18 @@ impl<T: Transport> Client<T> {
     }
 }
 
+/// Puts one question to a node, without a committee to check its answer against.
+///
+/// # Errors
+/// See [`ClientError`]; methods that would carry a plaintext transaction are refused here.
+pub fn ask<R: DeserializeOwned>(
+    transport: &impl Transport,
+    method: &str,
+    params: impl Serialize,
+) -> Result<R, ClientError> {
+    request(transport, &AtomicU64::new(1), method, params)
+}
+
 fn request<T: Transport, R: DeserializeOwned>(
     transport: &T,
     next_request: &AtomicU64,
@@ -242,7 +254,7 @@ fn request<T: Transport, R: DeserializeOwned>(
 ) -> Result<R, ClientError> {
     if method.starts_with("eth_send") {
         return Err(ClientError::Refused {
-            code: crate::rpc::codes::PLAINTEXT_REFUSED.into(),
+            code: crate::rpc::codes::PLAINTEXT_REFUSED,
             message: "the SDK sends no plaintext transactions: seal it and use submit".to_owned(),
             data: None,
         });

@@ -66,7 +66,7 @@ pub use blindfold_wire::{
     signature::SigningKey,
     status::{SkipReason, TxStatus},
 };
-pub use client::{Client, ClientError};
+pub use client::{Client, ClientError, ask};
 pub use committee::{Committee, CommitteeError};
 pub use fees::{Fees, FeesError, SUGGESTED_LIFE_HEIGHTS, escrow_needed};
 pub use transport::{HttpTransport, Transport, TransportError};
