@@ -16,7 +16,7 @@
 //! ```
 
 use crate::{
-    block::{OrderedBlock, from_digest},
+    block::{BlockGate, OrderedBlock, from_digest},
     engine::{Digest, Identity, OrderingScheme},
     gossip::WatchHandle,
     rule::{self, RuleContext},
@@ -159,14 +159,18 @@ impl<H: ChainHooks> Application<H> {
         if let Some(link) = self.shared.links.lock().links.get(&block.id()) {
             return Ok(link.clone());
         }
+        let link = self.check(block)?;
+        self.shared.links.lock().insert(link.clone());
+        Ok(link)
+    }
+
+    fn check(&self, block: &OrderedBlock) -> Result<Link, BlockError> {
         let checked = if block.commitment().height == 0 {
             Vec::new()
         } else {
             self.shared.hooks.check_envelopes(block.block())?
         };
-        let link = Link::new(block, &checked, &self.shared.params);
-        self.shared.links.lock().insert(link.clone());
-        Ok(link)
+        Ok(Link::new(block, &checked, &self.shared.params))
     }
 
     /// Parent first, then older ancestors down to above `reference`. `None` if the ancestry ends early
@@ -387,31 +391,25 @@ impl<E: Clock, H: ChainHooks> commonware_consensus::Application<E> for Applicati
     }
 }
 
-/// The block gate: see [`crate::block`]. Also shows every commitment that arrives to the watch, voted
-/// for or not.
-pub(crate) struct Gate<H> {
-    leaders: LeaderBook,
-    watch: WatchHandle,
-    hooks: H,
-}
-
-impl<H> Gate<H> {
-    pub(crate) const fn new(leaders: LeaderBook, watch: WatchHandle, hooks: H) -> Self {
-        Self { leaders, watch, hooks }
-    }
-}
-
-impl<H: ChainHooks> crate::block::BlockGate for Gate<H> {
-    fn admits(&self, block: &Block) -> bool {
-        if let Err(reason) = self.leaders.check(&block.commitment) {
-            debug!(target: "blindfold::ordering", height = block.height(), %reason, "block refused");
+/// The block gate. Also shows every commitment that arrives to the watch, voted for or not.
+impl<H: ChainHooks> BlockGate for Application<H> {
+    fn admits(&self, block: &OrderedBlock) -> bool {
+        let height = block.commitment().height;
+        let signed = &block.block().commitment;
+        if let Err(reason) = self.shared.leaders.check(signed) {
+            debug!(target: "blindfold::ordering", height, %reason, "block refused");
             return false;
         }
-        self.watch.observe(block.commitment.clone());
-        match self.hooks.check_envelopes(block) {
-            Ok(_) => true,
+        self.shared.watch.observe(signed.clone());
+        // Never answered from the cache: it is keyed by digest, and the signatures of envelopes are
+        // not under the digest.
+        match self.check(block) {
+            Ok(link) => {
+                self.shared.links.lock().insert(link);
+                true
+            }
             Err(reason) => {
-                debug!(target: "blindfold::ordering", height = block.height(), %reason, "block refused");
+                debug!(target: "blindfold::ordering", height, %reason, "block refused");
                 false
             }
         }

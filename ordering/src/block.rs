@@ -22,7 +22,7 @@ pub const LENGTH_PREFIX_BYTES: usize = 4;
 /// Checks of a block's signatures that decoding from peers runs. See the module's text.
 pub trait BlockGate: Send + Sync + 'static {
     /// Whether the leader's signature and every envelope of `block` are good.
-    fn admits(&self, block: &blindfold_wire::Block) -> bool;
+    fn admits(&self, block: &OrderedBlock) -> bool;
 }
 
 /// How blocks are decoded.
@@ -171,7 +171,7 @@ impl Read for OrderedBlock {
         let block = Self::from_bytes(bytes)
             .map_err(|error| CodecError::Wrapped("OrderedBlock", Box::new(error)))?;
         match &cfg.gate {
-            Some(gate) if block.commitment().height > 0 && !gate.admits(&block.block) => {
+            Some(gate) if block.commitment().height > 0 && !gate.admits(&block) => {
                 Err(CodecError::Invalid("OrderedBlock", "a signature is not good"))
             }
             _ => Ok(block),
@@ -202,5 +202,78 @@ impl Block for OrderedBlock {
 impl BoundedBlock for OrderedBlock {
     fn max_encode_size(cfg: &BlockCodec) -> usize {
         LENGTH_PREFIX_BYTES + cfg.max_block_bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use blindfold_wire::{Block as WireBlock, SigningKey, testkit::TestCommittee};
+    use commonware_codec::{Decode as _, DecodeExt as _, Encode as _};
+
+    struct Strict(bool);
+    impl BlockGate for Strict {
+        fn admits(&self, _: &OrderedBlock) -> bool {
+            self.0
+        }
+    }
+
+    fn block() -> WireBlock {
+        let committee = TestCommittee::new(4, 2);
+        let payer = SigningKey::random([3; 32]);
+        let envelope = committee.envelope(&payer, committee.header(0), b"m");
+        let genesis = WireBlock::genesis(&committee.genesis).commitment.commitment;
+        let commitment = committee.commitment(&genesis, std::slice::from_ref(&envelope));
+        WireBlock {
+            commitment: commitment.sign(&committee.members[0].signer),
+            envelopes: vec![envelope.bytes().clone()],
+        }
+    }
+
+    fn codec(max_block_bytes: usize, gate: Option<bool>) -> BlockCodec {
+        BlockCodec {
+            max_block_bytes,
+            gate: gate.map(|admits| Arc::new(Strict(admits)) as Arc<dyn BlockGate>),
+        }
+    }
+
+    #[test]
+    fn round_trips_and_keeps_the_commitments_digest() {
+        let wire = block();
+        let block = OrderedBlock::new(wire.clone()).unwrap();
+        assert_eq!(from_digest(&block.digest()), wire.digest());
+        let bytes = block.encode();
+        assert_eq!(bytes.len(), block.encode_size());
+        let again = OrderedBlock::decode_cfg(bytes.clone(), &codec(1 << 20, None)).unwrap();
+        assert_eq!(again.block(), &wire);
+        assert_eq!(again.encode(), bytes);
+        assert_eq!(OrderedBlock::from_bytes(block.bytes().clone()).unwrap(), block);
+        assert!(
+            block.encode_size() <= OrderedBlock::max_encode_size(&codec(block.bytes().len(), None))
+        );
+    }
+
+    #[test]
+    fn a_digest_never_stands_for_another_body() {
+        let mut wire = block();
+        wire.envelopes.push(wire.envelopes[0].clone());
+        assert!(matches!(OrderedBlock::new(wire.clone()), Err(BlockError::Shape(_))));
+        assert!(matches!(
+            OrderedBlock::from_bytes(wire.encode().into()),
+            Err(BlockError::Shape(_))
+        ));
+    }
+
+    #[test]
+    fn size_and_gate_are_checked_while_decoding() {
+        let block = OrderedBlock::new(block()).unwrap();
+        let (bytes, size) = (block.encode(), block.bytes().len());
+        assert!(OrderedBlock::decode_cfg(bytes.clone(), &codec(size, Some(true))).is_ok());
+        assert!(OrderedBlock::decode_cfg(bytes.clone(), &codec(size - 1, Some(true))).is_err());
+        assert!(OrderedBlock::decode_cfg(bytes.clone(), &codec(size, Some(false))).is_err());
+        assert!(
+            OrderedBlock::decode_cfg(bytes.slice(..bytes.len() - 1), &codec(size, None)).is_err()
+        );
+        assert!(Digest::decode(bytes.slice(..32)).is_ok(), "the digest type is a plain container");
     }
 }

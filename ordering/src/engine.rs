@@ -17,7 +17,7 @@
 //! the node and on the deterministic runtime over simulated links in tests and in `sim`.
 
 use crate::{
-    application::{Application, ChainHooks, Gate},
+    application::{Application, ChainHooks},
     block::{BlockCodec, LENGTH_PREFIX_BYTES, OrderedBlock},
     events::{self, ActivitySink, FaultSink, OrderingReporter},
     gossip::{self, WatchHandle},
@@ -110,7 +110,7 @@ const ITEMS_PER_SECTION: u64 = 256;
 /// Buffer for replaying journals, in bytes.
 const REPLAY_BUFFER_BYTES: usize = 1 << 20;
 /// Buffer for writing journals, in bytes.
-const WRITE_BUFFER_BYTES: usize = 1 << 20;
+const WRITE_BUFFER_BYTES: usize = 1 << 17;
 /// Page size of the journals' page cache, in bytes.
 const PAGE_BYTES: u16 = 4096;
 /// Pages of that cache.
@@ -127,6 +127,9 @@ const SKIP_CERTIFICATION_TIMEOUTS: u32 = 5;
 /// Why an engine cannot be configured. The operator's or the genesis file's fault.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
+    /// The genesis document is not valid.
+    #[error("genesis: {0}")]
+    Genesis(#[from] GenesisError),
     /// A member's identity is not an ed25519 public key.
     #[error("identity of member {0} is not an ed25519 public key")]
     Identity(usize),
@@ -195,6 +198,8 @@ impl EngineConfig {
         vote_secret: Option<&[u8; 32]>,
         partition: String,
     ) -> Result<Self, ConfigError> {
+        // Among others the proofs of possession, without which multi-signatures prove nothing.
+        genesis.validate()?;
         let params = &genesis.params;
         if params.leader_timeout_ms == 0
             || params.leader_timeout_ms >= params.certification_timeout_ms
@@ -248,7 +253,8 @@ pub fn identities(genesis: &Genesis) -> Result<Vec<Identity>, ConfigError> {
 ///
 /// # Security
 ///
-/// Proofs of possession of the vote keys are `Genesis::validate`'s to check, before this.
+/// Validate the genesis before: multi-signatures prove nothing without proofs of possession.
+/// [`EngineConfig::first_epoch`] does.
 pub fn scheme(
     genesis: &Genesis,
     own: &Identity,
@@ -409,8 +415,8 @@ where
     });
 
     // Broadcast of proposed blocks; the gate stands where they enter.
-    let gate = Arc::new(Gate::new(leaders.clone(), watch.clone(), hooks.clone()));
-    let codec = codec(genesis, Some(gate));
+    let application = Application::new(genesis, leaders, watch.clone(), hooks);
+    let codec = codec(genesis, Some(Arc::new(application.clone())));
     let (broadcast, buffer) = buffered::Engine::new(
         context.child("broadcast"),
         buffered::Config {
@@ -471,7 +477,6 @@ where
     let marshal_task = actor.start(sink, buffer, resolver);
 
     // Simplex over the application.
-    let application = Application::new(genesis, leaders, watch.clone(), hooks);
     let inline = Inline::new(context.child("inline"), application, mailbox.clone(), epocher);
     let activity = ActivitySink {
         faults: AttributableReporter::new(

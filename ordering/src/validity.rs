@@ -374,10 +374,11 @@ fn objective(signed: &SignedCommitment, around: &Surroundings<'_>) -> Result<(),
     {
         return Err(CommitmentError::Parent { parent_height: parent.height });
     }
-    // Rule 3.
-    if commitment.view <= parent.view || commitment.view > around.current_view {
+    // Rule 3. Views start again in every epoch.
+    let parent_view = if parent.epoch == commitment.epoch { parent.view } else { 0 };
+    if commitment.view <= parent_view || commitment.view > around.current_view {
         return Err(CommitmentError::View {
-            parent: parent.view,
+            parent: parent_view,
             current: around.current_view,
             found: commitment.view,
         });

@@ -115,3 +115,94 @@ impl Watch {
         self.first.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schedule::LeaderSchedule;
+    use blindfold_wire::{OrderCommitment, testkit::TestCommittee};
+
+    fn setting() -> (TestCommittee, LeaderBook) {
+        let committee = TestCommittee::new(4, 1);
+        let schedule = LeaderSchedule::new(0, committee.genesis.hash(), &[1; 4]).unwrap();
+        let leaders = LeaderBook::new(&committee.genesis, schedule);
+        (committee, leaders)
+    }
+
+    fn signed(
+        committee: &TestCommittee,
+        leaders: &LeaderBook,
+        view: u64,
+        order: u8,
+    ) -> SignedCommitment {
+        let leader = leaders.schedule().leader(view);
+        OrderCommitment {
+            chain_id: committee.genesis.chain_id,
+            settlement: committee.genesis.settlement,
+            height: 1,
+            view,
+            order_root: B256::repeat_byte(order),
+            ..OrderCommitment::default()
+        }
+        .sign(&committee.members[leader].signer)
+    }
+
+    #[test]
+    fn the_first_is_gossiped_and_a_second_one_is_evidence_once() {
+        let (committee, leaders) = setting();
+        let mut watch = Watch::new(leaders.clone());
+        let a = signed(&committee, &leaders, 5, 1);
+        let b = signed(&committee, &leaders, 5, 2);
+        let c = signed(&committee, &leaders, 5, 3);
+        assert_eq!(watch.observe(a.clone()), Ok(Effect::Gossip(a.clone())));
+        assert_eq!(watch.observe(a.clone()), Ok(Effect::Nothing));
+        let Ok(Effect::Evidence { evidence, second }) = watch.observe(b.clone()) else {
+            panic!("two commitments in one view are evidence");
+        };
+        assert_eq!(second, b);
+        let public = committee.genesis.committee_public().unwrap();
+        let offender = evidence.verify(&committee.genesis, &public).expect("evidence verifies");
+        assert_eq!(offender.member as usize, leaders.schedule().leader(5));
+        assert_eq!(watch.observe(b), Ok(Effect::Nothing));
+        assert_eq!(watch.observe(c), Ok(Effect::Nothing));
+        assert_eq!(watch.first_seen(5), Some(&a), "the first is kept");
+    }
+
+    #[test]
+    fn another_view_is_no_conflict() {
+        let (committee, leaders) = setting();
+        let mut watch = Watch::new(leaders.clone());
+        for view in 1..9 {
+            let signed = signed(&committee, &leaders, view, view as u8);
+            assert!(matches!(watch.observe(signed), Ok(Effect::Gossip(_))));
+        }
+    }
+
+    #[test]
+    fn only_the_views_leader_counts() {
+        let (committee, leaders) = setting();
+        let mut watch = Watch::new(leaders.clone());
+        let honest = signed(&committee, &leaders, 5, 1);
+        let stranger = (leaders.schedule().leader(5) + 1) % 4;
+        let forged =
+            signed(&committee, &leaders, 5, 2).commitment.sign(&committee.members[stranger].signer);
+        assert!(matches!(watch.observe(forged.clone()), Err(LeaderError::WrongLeader { .. })));
+        assert!(matches!(watch.observe(honest), Ok(Effect::Gossip(_))));
+        assert!(matches!(watch.observe(forged), Err(LeaderError::WrongLeader { .. })));
+    }
+
+    #[test]
+    fn memory_is_bounded_by_the_window() {
+        let (committee, leaders) = setting();
+        let mut watch = Watch::new(leaders.clone());
+        let far = signed(&committee, &leaders, WINDOW_VIEWS + 1, 1);
+        assert_eq!(watch.observe(far.clone()), Ok(Effect::Nothing), "too far ahead");
+        let early = signed(&committee, &leaders, 1, 1);
+        assert!(matches!(watch.observe(early.clone()), Ok(Effect::Gossip(_))));
+        watch.advance(WINDOW_VIEWS + 2);
+        assert!(watch.is_empty(), "views behind the window are forgotten");
+        assert_eq!(watch.observe(early), Ok(Effect::Nothing), "too far behind");
+        assert!(matches!(watch.observe(far), Ok(Effect::Gossip(_))));
+        assert_eq!(watch.len(), 1);
+    }
+}
