@@ -18,8 +18,8 @@ pub const MAX_MEMBERS: usize = 1024;
 /// A clone is cheap.
 ///
 /// A value of this type is consistent: Y and Y₂ belong to one secret x, and Y₂ and the verification
-/// keys VK_i = f(i+1)·g₂ lie on one polynomial f of degree below the threshold with f(0) = x. So any
-/// `threshold` verified shares give the one right secret.
+/// keys VK_i = f(i+1)·g₂ lie on one polynomial f of degree `threshold − 1` with f(0) = x. So any
+/// `threshold` verified shares give the one right secret, and fewer do not.
 #[derive(Clone)]
 pub struct CommitteePublic(Arc<Inner>);
 
@@ -63,7 +63,8 @@ impl CommitteePublic {
         if !pairing_equal(key.point(), &G2Point::generator(), &group::GENERATOR, &key_g2) {
             return Err(CommitteeError::KeyMismatch);
         }
-        if !has_degree_below(threshold, y2, &key_g2, verification_keys, &points) {
+        let degree_below = |bound| has_degree_below(bound, y2, &key_g2, verification_keys, &points);
+        if !degree_below(threshold) || (threshold > 1 && degree_below(threshold - 1)) {
             return Err(CommitteeError::Degree);
         }
         Ok(Self(Arc::new(Inner { key, key_g2, threshold, verification_keys: points })))

@@ -10,8 +10,8 @@
 //!
 //! Two traps of `blst` that the types and the checks here keep away: `blst_p1_mult` with a scalar of
 //! 176 bits or more goes through an endomorphism that is right only in the subgroup; and multi-scalar
-//! multiplication of fewer than 32 points builds tables with incomplete formulas, so that one point
-//! of order three turns the whole result into infinity.
+//! multiplication of fewer than 32 points normalises its tables with one shared inversion that infinity
+//! spoils, so that one point of order three makes every other term wrong.
 
 use std::ptr;
 use std::sync::LazyLock;

@@ -46,7 +46,7 @@ pub struct Verdict {
     /// The opening; `None` while there are fewer good shares than the threshold.
     pub opening: Option<Opening>,
     /// Members whose shares are provably wrong, ascending. Not complete: only as many shares are
-    /// checked as the opening needs.
+    /// checked as the opening needs, and none when the first combination is right.
     pub blamed: Vec<usize>,
 }
 

@@ -142,7 +142,7 @@ pub(crate) struct Points {
 }
 
 impl Scalars {
-    fn derive(
+    pub(crate) fn derive(
         key: &CommitteeKey,
         label: &Label,
         seed: &[u8; 32],
