@@ -111,7 +111,8 @@ mod tests {
 
     #[test]
     fn any_order_of_events_counts_alike() {
-        let bundles = [header(0, 1, 1), header(1, 1, 1), header(2, 1, 9), header(0, 2, 2), header(0, 1, 1)];
+        let bundles =
+            [header(0, 1, 1), header(1, 1, 1), header(2, 1, 9), header(0, 2, 2), header(0, 1, 1)];
         let expected = ReleaseCounts { after_final: 2, before_final: 1, uncertified: 1 };
         for certify_at in 0..=bundles.len() {
             let mut audit = ReleaseAudit::new();

@@ -29,6 +29,13 @@ pub enum MismatchError {
 ///
 /// Everything in this crate that touches a share or an opening takes one of these, and there is no way to
 /// make one without a [`Certified`] commitment. Cheap to clone.
+///
+/// ```compile_fail
+/// use blindfold_committee::SealedBatch;
+/// use blindfold_wire::OrderCommitment;
+/// // Not certified, so there is nothing to release.
+/// let batch = SealedBatch::new(OrderCommitment::default(), Vec::new());
+/// ```
 #[derive(Clone, Debug)]
 pub struct SealedBatch {
     inner: Arc<Inner>,

@@ -35,7 +35,7 @@ use std::{
     sync::Arc,
 };
 
-use blindfold_crypto::{CommitteePublic, Opening, Share};
+use blindfold_crypto::{CommitteePublic, Opening};
 use blindfold_wire::{
     Address, B256,
     bundle::{self, ShareBundle, SignedBundleHeader},
@@ -158,7 +158,10 @@ impl BundleError {
             Self::OtherChain | Self::UnknownMember { .. } | Self::Forged(_) => true,
             // Its member is at fault; a peer that does not hold the commitment cannot know.
             Self::Count { .. } => false,
-            Self::TooEarly { .. } | Self::EarlyFull { .. } | Self::TooOld { .. } | Self::Duplicate => false,
+            Self::TooEarly { .. }
+            | Self::EarlyFull { .. }
+            | Self::TooOld { .. }
+            | Self::Duplicate => false,
         }
     }
 }
@@ -286,8 +289,13 @@ impl Collector {
                 bundle.header.commitment == digest && bundle.shares.len() == batch.len()
             });
         }
-        for signed in known.signed.values().flatten().filter(|signed| signed.header.commitment != digest) {
-            effects.push(Effect::Uncertified(UncertifiedRelease { signed: signed.clone(), certified: digest }));
+        for signed in
+            known.signed.values().flatten().filter(|signed| signed.header.commitment != digest)
+        {
+            effects.push(Effect::Uncertified(UncertifiedRelease {
+                signed: signed.clone(),
+                certified: digest,
+            }));
         }
         known.batch = Some(batch);
         effects.extend(self.try_decide(height));
@@ -316,9 +324,12 @@ impl Collector {
             return Err(BundleError::TooOld { height });
         }
         let known = self.heights.get(&height);
-        let earlier = known.and_then(|known| known.signed.get(&member)).map_or(&[][..], Vec::as_slice);
+        let earlier =
+            known.and_then(|known| known.signed.get(&member)).map_or(&[][..], Vec::as_slice);
         // Two are a proof already; a third digest adds nothing.
-        if earlier.len() >= 2 || earlier.iter().any(|signed| signed.header.commitment == header.commitment) {
+        if earlier.len() >= 2
+            || earlier.iter().any(|signed| signed.header.commitment == header.commitment)
+        {
             return Err(BundleError::Duplicate);
         }
         let certified = known.and_then(|known| known.certified);
@@ -338,10 +349,18 @@ impl Collector {
         let mut effects = Vec::new();
         let signed = bundle.signed_header();
         if let [first] = earlier {
-            effects.push(Effect::Evidence(Box::new(evidence::double_release(first.clone(), signed.clone()))));
+            effects.push(Effect::Evidence(Box::new(evidence::double_release(
+                first.clone(),
+                signed.clone(),
+            ))));
         }
-        if let Some(certified) = certified.filter(|certified| *certified != signed.header.commitment) {
-            effects.push(Effect::Uncertified(UncertifiedRelease { signed: signed.clone(), certified }));
+        if let Some(certified) =
+            certified.filter(|certified| *certified != signed.header.commitment)
+        {
+            effects.push(Effect::Uncertified(UncertifiedRelease {
+                signed: signed.clone(),
+                certified,
+            }));
         }
         let known = self.heights.entry(height).or_default();
         known.signed.entry(member).or_default().push(signed);
@@ -382,7 +401,9 @@ impl Collector {
                 effects.push(Effect::Opened(opened));
             }
             // SealedBatch has checked what OpenedBatch checks again.
-            Ok(Err(error)) => tracing::error!(target: "committee", height, %error, "opened batch refused"),
+            Ok(Err(error)) => {
+                tracing::error!(target: "committee", height, %error, "opened batch refused")
+            }
             Err(incomplete) => {
                 known.decided = incomplete.openings().to_vec();
                 effects.extend(self.try_decide(height));
@@ -444,7 +465,12 @@ impl Collector {
         known.deciding = true;
         known.tried = contributors;
         let decided = known.decided.clone();
-        Some(Effect::Decide(DecideJob { public: self.config.public.clone(), batch, decided, bundles }))
+        Some(Effect::Decide(DecideJob {
+            public: self.config.public.clone(),
+            batch,
+            decided,
+            bundles,
+        }))
     }
 
     /// Lets go of everything of a height but the signed headers.
@@ -476,7 +502,9 @@ impl Collector {
 fn free_early(early_bytes: &mut [usize], known: &Height) {
     for (member, bundles) in &known.bundles {
         let freed: usize = bundles.iter().map(|bundle| early_cost_bytes(bundle)).sum();
-        if let Some(bytes) = usize::try_from(*member).ok().and_then(|seat| early_bytes.get_mut(seat)) {
+        if let Some(bytes) =
+            usize::try_from(*member).ok().and_then(|seat| early_bytes.get_mut(seat))
+        {
             *bytes = bytes.saturating_sub(freed);
         }
     }

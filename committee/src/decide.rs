@@ -61,7 +61,11 @@ impl DecidedBatch {
 
     /// The positions still sealed.
     pub fn missing(&self) -> impl Iterator<Item = usize> + '_ {
-        self.openings.iter().enumerate().filter(|(_, opening)| opening.is_none()).map(|(position, _)| position)
+        self.openings
+            .iter()
+            .enumerate()
+            .filter(|(_, opening)| opening.is_none())
+            .map(|(position, _)| position)
     }
 
     /// Whether every position is decided.
@@ -78,7 +82,13 @@ impl DecidedBatch {
         if !self.is_complete() {
             return Err(Box::new(self));
         }
-        let items = self.batch.envelopes().iter().cloned().zip(self.openings.into_iter().flatten()).collect();
+        let items = self
+            .batch
+            .envelopes()
+            .iter()
+            .cloned()
+            .zip(self.openings.into_iter().flatten())
+            .collect();
         Ok(OpenedBatch::new(self.batch.certified().clone(), items))
     }
 }
@@ -106,8 +116,12 @@ pub(crate) fn decide_rest(
 ) -> DecidedBatch {
     decided.resize(batch.len(), None);
     let usable = usable(public, batch, contributions);
-    let open: Vec<usize> =
-        decided.iter().enumerate().filter(|(_, opening)| opening.is_none()).map(|(position, _)| position).collect();
+    let open: Vec<usize> = decided
+        .iter()
+        .enumerate()
+        .filter(|(_, opening)| opening.is_none())
+        .map(|(position, _)| position)
+        .collect();
     let verdicts = map_positions(open.len(), threads, |index| {
         let position = open[index];
         decide_position(public, &batch.envelopes()[position], position, &usable)
@@ -145,7 +159,12 @@ fn decide_position(
 ) -> (Option<Opening>, Vec<Blame>) {
     let shares: Vec<(usize, Share)> =
         contributions.iter().map(|(member, shares)| (*member, shares[position])).collect();
-    let verdict = blindfold_crypto::decide(public, envelope.label(), &envelope.envelope().ciphertext, &shares);
+    let verdict = blindfold_crypto::decide(
+        public,
+        envelope.label(),
+        &envelope.envelope().ciphertext,
+        &shares,
+    );
     let blamed = verdict
         .blamed
         .into_iter()

@@ -40,7 +40,7 @@ const CHECKSUM_BYTES: usize = 4;
 const HEADER_BYTES: usize = 1 + DIGEST_BYTES;
 
 /// Where the journal is kept. Keys are at most 17 bytes, and never deleted.
-pub trait JournalStore {
+pub trait JournalStore: Send + Sync {
     /// The value last put under `key`.
     ///
     /// # Errors
@@ -101,7 +101,9 @@ impl Slot {
 impl fmt::Display for Slot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Commitment { epoch, view } => write!(f, "the commitment of epoch {epoch} view {view}"),
+            Self::Commitment { epoch, view } => {
+                write!(f, "the commitment of epoch {epoch} view {view}")
+            }
             Self::Bundle { height } => write!(f, "the share bundle of height {height}"),
         }
     }
@@ -132,7 +134,9 @@ pub enum JournalError {
         refused: B256,
     },
     /// The record is damaged, so that what it forbids is unknown.
-    #[error("the journal record of {slot} is damaged; restore the disk or retire this member's signer")]
+    #[error(
+        "the journal record of {slot} is damaged; restore the disk or retire this member's signer"
+    )]
     Damaged {
         /// The slot.
         slot: Slot,
@@ -187,7 +191,11 @@ impl<S: JournalStore> SigningJournal<S> {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(signed) = self.lookup(slot)? {
             if signed.digest != digest {
-                return Err(JournalError::Conflict { slot, signed: signed.digest, refused: digest });
+                return Err(JournalError::Conflict {
+                    slot,
+                    signed: signed.digest,
+                    refused: digest,
+                });
             }
             return Ok(signed);
         }
@@ -248,14 +256,17 @@ impl JournalStore for MemoryJournal {
     }
 
     fn put_synced(&self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-        self.records.lock().unwrap_or_else(PoisonError::into_inner).insert(key.to_vec(), value.to_vec());
+        self.records
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(key.to_vec(), value.to_vec());
         Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{cell::Cell, collections::HashMap, sync::Arc};
+    use std::{collections::HashMap, sync::Arc};
 
     use proptest::prelude::*;
 
@@ -265,7 +276,7 @@ mod tests {
     #[derive(Default)]
     struct Crashing {
         records: MemoryJournal,
-        crash: Cell<Option<Crash>>,
+        crash: Mutex<Option<Crash>>,
     }
 
     #[derive(Clone, Copy, Debug, PartialEq)]
@@ -280,7 +291,7 @@ mod tests {
         }
 
         fn put_synced(&self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-            let crash = self.crash.take();
+            let crash = self.crash.lock().unwrap().take();
             if crash != Some(Crash::BeforeWrite) {
                 self.records.put_synced(key, value)?;
             }
@@ -335,7 +346,10 @@ mod tests {
         }
         for length in 0..record.len() {
             store.put_synced(&slot.key(), &record[..length]).unwrap();
-            assert!(matches!(journal.signed(slot), Err(JournalError::Damaged { .. })), "length {length}");
+            assert!(
+                matches!(journal.signed(slot), Err(JournalError::Damaged { .. })),
+                "length {length}"
+            );
         }
     }
 
@@ -367,9 +381,9 @@ mod tests {
             for (height, value, crash) in steps {
                 // A crash drops everything but the store.
                 let journal = SigningJournal::new(store.clone());
-                store.crash.set(crash);
+                *store.crash.lock().unwrap() = crash;
                 let signed = journal.sign_once(Slot::Bundle { height }, digest(value), || vec![value]);
-                store.crash.set(None);
+                *store.crash.lock().unwrap() = None;
                 if let Ok(signed) = signed {
                     prop_assert_eq!(&signed.bytes, &vec![value]);
                     let first = *left.entry(height).or_insert(signed.digest);

@@ -10,7 +10,11 @@ pub const MAX_THREADS: usize = 64;
 /// # Panics
 ///
 /// When `f` does.
-pub(crate) fn map_positions<T: Send>(count: usize, threads: usize, f: impl Fn(usize) -> T + Sync) -> Vec<T> {
+pub(crate) fn map_positions<T: Send>(
+    count: usize,
+    threads: usize,
+    f: impl Fn(usize) -> T + Sync,
+) -> Vec<T> {
     let threads = threads.clamp(1, MAX_THREADS).min(count);
     if threads <= 1 {
         return (0..count).map(f).collect();

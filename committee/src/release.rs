@@ -140,7 +140,8 @@ impl<S: JournalStore> Releaser<S> {
             let precomputed = self.precomputed();
             envelopes.iter().filter(|envelope| !precomputed.contains(&u_of(envelope))).collect()
         };
-        let shares = map_positions(todo.len(), threads, |index| self.key.share(&u_of(todo[index])));
+        let key = &self.key;
+        let shares = map_positions(todo.len(), threads, |index| key.share(&u_of(todo[index])));
         let mut precomputed = self.precomputed();
         for (envelope, share) in todo.into_iter().zip(shares) {
             // A failure shows again, with its position, when the share is needed.
@@ -159,10 +160,19 @@ impl<S: JournalStore> Releaser<S> {
     /// # Errors
     ///
     /// See [`ReleaseError`]. Nothing may be sent then.
-    pub fn release(&self, batch: &SealedBatch, threads: usize) -> Result<Option<Release>, ReleaseError> {
+    pub fn release(
+        &self,
+        batch: &SealedBatch,
+        threads: usize,
+    ) -> Result<Option<Release>, ReleaseError> {
         let commitment = batch.commitment();
-        if commitment.chain_id != self.seat.chain_id || commitment.settlement != self.seat.settlement {
-            return Err(ReleaseError::OtherChain { expected: self.seat.chain_id, got: commitment.chain_id });
+        if commitment.chain_id != self.seat.chain_id
+            || commitment.settlement != self.seat.settlement
+        {
+            return Err(ReleaseError::OtherChain {
+                expected: self.seat.chain_id,
+                got: commitment.chain_id,
+            });
         }
         if batch.is_empty() {
             return Ok(None);
@@ -177,9 +187,10 @@ impl<S: JournalStore> Releaser<S> {
             member: self.seat.member,
         };
         let digest = header.digest();
-        let signed = self.journal.sign_once(Slot::Bundle { height: batch.height() }, digest, || {
-            self.signer.sign_digest(digest).to_bytes().to_vec()
-        })?;
+        let signed =
+            self.journal.sign_once(Slot::Bundle { height: batch.height() }, digest, || {
+                self.signer.sign_digest(digest).to_bytes().to_vec()
+            })?;
         let got_bytes = signed.bytes.len();
         let signature: [u8; SIGNATURE_BYTES] =
             signed.bytes.try_into().map_err(|_| ReleaseError::StoredLength { got_bytes })?;
@@ -197,14 +208,19 @@ impl<S: JournalStore> Releaser<S> {
         Ok(Some(Release { bundle: Arc::new(ShareBundle { header, shares, signature }), record }))
     }
 
-    fn shares(&self, envelopes: &[CheckedEnvelope], threads: usize) -> Result<Vec<Share>, ReleaseError> {
+    fn shares(
+        &self,
+        envelopes: &[CheckedEnvelope],
+        threads: usize,
+    ) -> Result<Vec<Share>, ReleaseError> {
         let known: Vec<Option<Share>> = {
             let precomputed = self.precomputed();
             envelopes.iter().map(|envelope| precomputed.get(&u_of(envelope))).collect()
         };
+        let key = &self.key;
         map_positions(envelopes.len(), threads, |position| match &known[position] {
             Some(share) => Ok(*share),
-            None => self.key.share(&u_of(&envelopes[position])),
+            None => key.share(&u_of(&envelopes[position])),
         })
         .into_iter()
         .enumerate()

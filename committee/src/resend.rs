@@ -84,6 +84,69 @@ impl ResendSchedule {
 
 /// Which final heights a restarted member has to release again: those from `first` to `finalized` whose
 /// opening it does not hold, lowest first, at most [`MAX_PENDING_HEIGHTS`].
-pub fn owed_after_restart(first: u64, finalized: u64, holds_opening: impl Fn(u64) -> bool) -> Vec<u64> {
+pub fn owed_after_restart(
+    first: u64,
+    finalized: u64,
+    holds_opening: impl Fn(u64) -> bool,
+) -> Vec<u64> {
     (first..=finalized).filter(|height| !holds_opening(*height)).take(MAX_PENDING_HEIGHTS).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use blindfold_wire::{Address, B256, BundleHeader, Signature65};
+
+    use super::*;
+
+    fn bundle(height: u64) -> Arc<ShareBundle> {
+        let header = BundleHeader {
+            chain_id: 1,
+            settlement: Address::ZERO,
+            height,
+            commitment: B256::ZERO,
+            shares_root: B256::ZERO,
+            member: 0,
+        };
+        Arc::new(ShareBundle { header, shares: Vec::new(), signature: Signature65::ZERO })
+    }
+
+    fn heights(bundles: &[Arc<ShareBundle>]) -> Vec<u64> {
+        bundles.iter().map(|bundle| bundle.header.height).collect()
+    }
+
+    #[test]
+    fn resends_at_growing_intervals_until_opened() {
+        let mut schedule = ResendSchedule::new();
+        assert_eq!(schedule.next_due_ms(), None);
+        assert!(schedule.on_released(bundle(5), 1_000));
+        let mut now_ms = 1_000;
+        for interval_ms in [250, 500, 1_000, 2_000, 4_000, 8_000, 8_000, 8_000] {
+            assert!(schedule.due(now_ms + interval_ms - 1).is_empty(), "before {interval_ms}");
+            now_ms += interval_ms;
+            assert_eq!(schedule.next_due_ms(), Some(now_ms));
+            assert_eq!(heights(&schedule.due(now_ms)), [5]);
+        }
+        schedule.on_opened(5);
+        assert!(schedule.due(u64::MAX).is_empty());
+    }
+
+    #[test]
+    fn keeps_the_lowest_heights() {
+        let mut schedule = ResendSchedule::new();
+        let most = MAX_PENDING_HEIGHTS as u64;
+        for height in (1..=most).rev() {
+            assert!(schedule.on_released(bundle(height), 0));
+        }
+        assert!(!schedule.on_released(bundle(most + 1), 0), "lower heights come first");
+        assert!(schedule.on_released(bundle(0), 0));
+        assert_eq!(schedule.heights().collect::<Vec<_>>(), (0..most).collect::<Vec<_>>());
+        assert_eq!(schedule.due(FIRST_INTERVAL_MS).len(), MAX_PENDING_HEIGHTS);
+    }
+
+    #[test]
+    fn a_restart_owes_what_is_not_opened() {
+        assert_eq!(owed_after_restart(3, 8, |height| height == 5), [3, 4, 6, 7, 8]);
+        assert!(owed_after_restart(9, 8, |_| false).is_empty());
+        assert_eq!(owed_after_restart(1, u64::MAX, |_| false).len(), MAX_PENDING_HEIGHTS);
+    }
 }

@@ -49,7 +49,9 @@ impl fmt::Debug for MemberSecrets {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SecretsError {
     /// Another format, or a later version.
-    #[error("not a member's secrets of version {VERSION}; was the file written by another version?")]
+    #[error(
+        "not a member's secrets of version {VERSION}; was the file written by another version?"
+    )]
     Version,
     /// A line is missing, out of order, or malformed.
     #[error("the line of `{name}` is missing or malformed")]
@@ -119,7 +121,8 @@ impl MemberSecrets {
     ///
     /// When the scalar is out of range, which the constructors rule out.
     pub fn decryption_key(&self) -> Result<DecryptionKey, SecretsError> {
-        DecryptionKey::from_bytes(&self.decryption).map_err(|_| SecretsError::Range { name: "decryption" })
+        DecryptionKey::from_bytes(&self.decryption)
+            .map_err(|_| SecretsError::Range { name: "decryption" })
     }
 
     /// The text of a secrets file.
@@ -147,7 +150,8 @@ impl MemberSecrets {
     ///
     /// See [`SecretsError`].
     pub fn from_text(text: &str) -> Result<Self, SecretsError> {
-        let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let mut lines =
+            text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
         let mut value = |name: &'static str| {
             let (found, value) = lines.next()?.split_once('=')?;
             (found.trim() == name).then(|| value.trim())
@@ -155,9 +159,11 @@ impl MemberSecrets {
         if value(VERSION_NAME) != Some(VERSION) {
             return Err(SecretsError::Version);
         }
-        let member = value("member").filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
         let member =
-            member.and_then(|digits| digits.parse().ok()).ok_or(SecretsError::Line { name: "member" })?;
+            value("member").filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
+        let member = member
+            .and_then(|digits| digits.parse().ok())
+            .ok_or(SecretsError::Line { name: "member" })?;
         let mut secrets = Zeroizing::new([[0u8; 32]; 4]);
         for (name, secret) in NAMES.into_iter().zip(secrets.iter_mut()) {
             value(name)

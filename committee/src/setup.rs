@@ -10,7 +10,7 @@ use blindfold_wire::{
     genesis::{CommitteeInfo, MemberInfo},
     signature::{SigningKey, SigningKeyError},
 };
-use commonware_codec::{DecodeExt, Encode};
+use commonware_codec::{DecodeFixed, EncodeFixed};
 use commonware_cryptography::{Signer, ed25519};
 use zeroize::Zeroizing;
 
@@ -118,16 +118,13 @@ pub fn deal_committee(stakes: &[u64], seed: [u8; 32]) -> Result<DealtCommittee, 
 
 /// The ed25519 public key of an identity seed, 32 bytes.
 pub fn identity_public_key(seed: &[u8; 32]) -> [u8; 32] {
-    let public = identity_key(seed).public_key().encode();
-    let mut bytes = [0; 32];
-    bytes.copy_from_slice(public.as_ref());
-    bytes
+    identity_key(seed).public_key().encode_fixed()
 }
 
 /// The engine's key object of an identity seed.
 pub fn identity_key(seed: &[u8; 32]) -> ed25519::PrivateKey {
     // Any 32 bytes are a seed.
-    match ed25519::PrivateKey::decode(&seed[..]) {
+    match ed25519::PrivateKey::decode_fixed(*seed) {
         Ok(key) => key,
         Err(error) => unreachable!("32 bytes are an ed25519 seed: {error}"),
     }

@@ -118,7 +118,11 @@ mod tests {
         ended.record(id(1), Removal::Evicted);
         ended.record(id(2), Removal::Evicted);
         ended.record(id(1), Removal::Stale);
-        assert_eq!(ended.get(&id(1)), Some(Removal::Stale), "the newer record survives the older's turn");
+        assert_eq!(
+            ended.get(&id(1)),
+            Some(Removal::Stale),
+            "the newer record survives the older's turn"
+        );
         assert_eq!(ended.get(&id(2)), Some(Removal::Evicted));
         ended.record(id(3), Removal::Unpaid);
         assert_eq!(ended.get(&id(2)), None);

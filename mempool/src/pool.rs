@@ -331,10 +331,8 @@ impl Mempool {
             return Err(Rejection::PayerFull { max: self.config.max_per_payer });
         }
         let freed_wei = replaced.map(|entry| entry.max_charge_wei).unwrap_or_default();
-        let needed_wei = queue
-            .reserved_wei()
-            .saturating_sub(freed_wei)
-            .saturating_add(newcomer.max_charge_wei);
+        let needed_wei =
+            queue.reserved_wei().saturating_sub(freed_wei).saturating_add(newcomer.max_charge_wei);
         let escrow_wei = accounts.escrow_wei(&payer);
         if needed_wei > escrow_wei {
             return Err(Rejection::Unpaid { needed_wei, escrow_wei });
@@ -504,7 +502,8 @@ impl Mempool {
             let score = queue.score(queue.len(), self.base_fee);
             assert_eq!(score, queue.indexed);
             assert!(self.by_score.contains(&(score.unwrap(), *payer)));
-            let reserved = queue.iter().map(|entry| entry.max_charge_wei).sum::<blindfold_wire::U256>();
+            let reserved =
+                queue.iter().map(|entry| entry.max_charge_wei).sum::<blindfold_wire::U256>();
             assert_eq!(reserved, queue.reserved_wei());
             for entry in queue.iter() {
                 assert_eq!(entry.envelope.payer(), *payer);
@@ -532,9 +531,15 @@ mod tests {
 
     #[test]
     fn bumps_round_up() {
-        for (fee, percent, expected) in
-            [(0, 10, 0), (1, 10, 2), (10, 10, 11), (11, 10, 13), (100, 10, 110), (109, 10, 120), (5, 0, 5)]
-        {
+        for (fee, percent, expected) in [
+            (0, 10, 0),
+            (1, 10, 2),
+            (10, 10, 11),
+            (11, 10, 13),
+            (100, 10, 110),
+            (109, 10, 120),
+            (5, 0, 5),
+        ] {
             assert_eq!(bumped(fee, percent), expected, "{fee} + {percent} %");
         }
         assert_eq!(bumped(u128::MAX, 10), u128::MAX);

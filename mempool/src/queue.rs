@@ -2,12 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use blindfold_wire::{
-    B256, U256,
-    checked::CheckedEnvelope,
-    fees,
-    genesis::ChainParams,
-};
+use blindfold_wire::{B256, U256, checked::CheckedEnvelope, fees, genesis::ChainParams};
 
 use crate::config::ENTRY_OVERHEAD_BYTES;
 

@@ -40,7 +40,11 @@ impl Mempool {
     ///
     /// The set is what the order rule can take whole; its sequence here is not the order rule's, which
     /// breaks ties by the parent.
-    pub fn candidates(&self, accounts: &impl AccountView, target: &BlockTarget) -> Vec<CheckedEnvelope> {
+    pub fn candidates(
+        &self,
+        accounts: &impl AccountView,
+        target: &BlockTarget,
+    ) -> Vec<CheckedEnvelope> {
         let mut heads: BinaryHeap<Head> = self
             .queues
             .keys()
@@ -72,10 +76,24 @@ impl Mempool {
         self.queues.get(payer)?.get(nonce)
     }
 
-    fn head(&self, payer: Address, nonce: u64, budget_wei: U256, target: &BlockTarget) -> Option<Head> {
+    fn head(
+        &self,
+        payer: Address,
+        nonce: u64,
+        budget_wei: U256,
+        target: &BlockTarget,
+    ) -> Option<Head> {
         let entry = self.entry(&payer, nonce)?;
-        let priority_fee = entry.envelope.envelope().header.effective_priority_fee(target.base_fee)?;
-        let orderable = entry.expiry_height() >= target.height && entry.max_charge_wei <= budget_wei;
-        orderable.then_some(Head { priority_fee, id: Reverse(entry.id()), payer, nonce, budget_wei })
+        let priority_fee =
+            entry.envelope.envelope().header.effective_priority_fee(target.base_fee)?;
+        let orderable =
+            entry.expiry_height() >= target.height && entry.max_charge_wei <= budget_wei;
+        orderable.then_some(Head {
+            priority_fee,
+            id: Reverse(entry.id()),
+            payer,
+            nonce,
+            budget_wei,
+        })
     }
 }

@@ -11,7 +11,8 @@ use blindfold_wire::{
 use proptest::prelude::*;
 
 use crate::{
-    Admission, BlockTarget, Change, Mempool, MempoolConfig, OrderedEnvelope, PoolStatus, Rejection, Removal,
+    Admission, BlockTarget, Change, Mempool, MempoolConfig, OrderedEnvelope, PoolStatus, Rejection,
+    Removal,
 };
 
 const GWEI: u128 = 1_000_000_000;
@@ -111,7 +112,9 @@ fn nonces_are_bounded_on_both_sides() {
         let result = admit(&mut pool, spec(0, nonce, 10, 1), &accounts);
         assert_eq!(result.is_ok(), admitted, "nonce {nonce}");
         match result {
-            Err(Rejection::StaleNonce { next_nonce, .. }) => assert_eq!((nonce, next_nonce), (1, 2)),
+            Err(Rejection::StaleNonce { next_nonce, .. }) => {
+                assert_eq!((nonce, next_nonce), (1, 2))
+            }
             Err(Rejection::NonceTooFar { limit, .. }) => assert_eq!(limit, 5),
             other => assert!(other.is_ok(), "{other:?}"),
         }
@@ -130,7 +133,9 @@ fn replacement_needs_both_fees_ten_percent_higher() {
     admit(&mut pool, first, &rich()).unwrap();
     for low in [spec(0, 0, 100, 11), spec(0, 0, 110, 10), spec(0, 0, 109, 11), spec(0, 0, 90, 20)] {
         let rejection = admit(&mut pool, low, &rich()).unwrap_err();
-        assert!(matches!(rejection, Rejection::ReplacementUnderpriced { replaces, .. } if replaces == id(first)));
+        assert!(
+            matches!(rejection, Rejection::ReplacementUnderpriced { replaces, .. } if replaces == id(first))
+        );
     }
     pool.drain_changes();
     let second = spec(0, 0, 110, 11);
@@ -148,9 +153,14 @@ fn escrow_covers_everything_pending() {
     let mut pool = Mempool::new(config());
     let charge = |spec: Spec| {
         let envelope = envelope(spec);
-        blindfold_wire::fees::max_charge(&COMMITTEE.genesis.params, envelope.header(), envelope.size_bytes())
+        blindfold_wire::fees::max_charge(
+            &COMMITTEE.genesis.params,
+            envelope.header(),
+            envelope.size_bytes(),
+        )
     };
-    let (first, second, replacement) = (spec(0, 0, 100, 10), spec(0, 1, 50, 1), spec(0, 0, 110, 11));
+    let (first, second, replacement) =
+        (spec(0, 0, 100, 10), spec(0, 1, 50, 1), spec(0, 0, 110, 11));
     let enough = charge(first) + charge(second);
     let mut accounts = Accounts::from([(address(0), (0, enough - U256::ONE))]);
     admit(&mut pool, first, &accounts).unwrap();
@@ -192,7 +202,10 @@ fn one_payer_cannot_fill_the_pool() {
     let mut pool = Mempool::new(MempoolConfig { max_per_payer: 2, ..config() });
     admit(&mut pool, spec(0, 0, 10, 1), &rich()).unwrap();
     admit(&mut pool, spec(0, 1, 10, 1), &rich()).unwrap();
-    assert!(matches!(admit(&mut pool, spec(0, 2, 90, 9), &rich()), Err(Rejection::PayerFull { max: 2 })));
+    assert!(matches!(
+        admit(&mut pool, spec(0, 2, 90, 9), &rich()),
+        Err(Rejection::PayerFull { max: 2 })
+    ));
     admit(&mut pool, spec(0, 1, 20, 2), &rich()).expect("a replacement takes no room");
     admit(&mut pool, spec(1, 0, 10, 1), &rich()).unwrap();
 }
@@ -238,7 +251,10 @@ fn bytes_are_bounded_too() {
     let mut pool = Mempool::new(MempoolConfig { max_bytes: 2 * cost, ..config() });
     admit(&mut pool, spec(0, 0, 10, 1), &rich()).unwrap();
     admit(&mut pool, spec(1, 0, 10, 2), &rich()).unwrap();
-    assert_eq!(admit(&mut pool, spec(2, 0, 10, 3), &rich()).unwrap().evicted, [id(spec(0, 0, 10, 1))]);
+    assert_eq!(
+        admit(&mut pool, spec(2, 0, 10, 3), &rich()).unwrap().evicted,
+        [id(spec(0, 0, 10, 1))]
+    );
     assert!(pool.size_bytes() <= 2 * cost);
 }
 
@@ -264,7 +280,10 @@ fn finalized_heights_take_their_envelopes_and_what_they_supersede() {
     }
     assert_eq!(pool.status(&id(next)), Some(PoolStatus::Pending));
     // Accounts that lag behind the reported height do not let a used nonce in again.
-    assert!(matches!(admit(&mut pool, beaten, &rich()), Err(Rejection::StaleNonce { next_nonce: 2, .. })));
+    assert!(matches!(
+        admit(&mut pool, beaten, &rich()),
+        Err(Rejection::StaleNonce { next_nonce: 2, .. })
+    ));
 }
 
 #[test]
@@ -370,7 +389,11 @@ fn reference(pool: &Mempool, accounts: &Accounts, target: &BlockTarget) -> Vec<B
             .filter_map(|envelope| {
                 let (nonce, escrow) = next.get(&envelope.payer())?;
                 let header = envelope.header();
-                let charge = blindfold_wire::fees::max_charge(&pool.config.params, header, envelope.size_bytes());
+                let charge = blindfold_wire::fees::max_charge(
+                    &pool.config.params,
+                    header,
+                    envelope.size_bytes(),
+                );
                 let fits = header.payer_nonce == *nonce
                     && header.expiry_height >= target.height
                     && charge <= *escrow;
@@ -388,7 +411,7 @@ fn reference(pool: &Mempool, accounts: &Accounts, target: &BlockTarget) -> Vec<B
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     /// Whatever happens, indexes and bounds hold, stored changes reproduce the pool, every pooled nonce is
     /// usable, and candidates are what the slow way gives.
