@@ -356,7 +356,11 @@ mod tests {
         assert_eq!(written, NodeConfig::default());
         // Equality alone would pass if a key were missing from the file.
         let keys = |text: &str| -> std::collections::BTreeSet<String> {
-            fn walk(prefix: &str, value: &toml::Table, into: &mut std::collections::BTreeSet<String>) {
+            fn walk(
+                prefix: &str,
+                value: &toml::Table,
+                into: &mut std::collections::BTreeSet<String>,
+            ) {
                 for (key, value) in value {
                     let path = format!("{prefix}{key}");
                     match value {

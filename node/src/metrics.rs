@@ -186,6 +186,82 @@ async fn readiness_page(State(pages): State<Pages>) -> (StatusCode, String) {
         Readiness::Syncing { current, highest, .. } => {
             (StatusCode::SERVICE_UNAVAILABLE, format!("syncing: {current} of {highest}\n"))
         }
-        Readiness::NotReady(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")),
+        Readiness::NotReady(why) => {
+            (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpStream,
+    };
+
+    use super::*;
+    use crate::rpc::double::TestNode;
+
+    /// Status code and body of a page.
+    async fn page(server: SocketAddr, path: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(server).await.unwrap();
+        let request =
+            format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+    }
+
+    #[tokio::test]
+    async fn pages_tell_the_truth() {
+        let node = TestNode::new(1);
+        let handle = install().unwrap();
+        let server =
+            MetricsServer::start(([127, 0, 0, 1], 0).into(), handle, node.clone()).await.unwrap();
+        let address = server.local_addr();
+
+        stage_height("ordered", 41);
+        envelope_latency("ordered", Duration::from_millis(30));
+        let (status, text) = page(address, "/metrics").await;
+        assert_eq!(status, 200);
+        assert!(text.contains("blindfold_chain_height_blocks{stage=\"ordered\"} 41"), "{text}");
+        assert!(
+            text.contains(
+                "blindfold_envelope_latency_seconds_bucket{stage=\"ordered\",le=\"0.05\"}"
+            ),
+            "times are histograms, so that quantiles of several nodes can be merged: {text}"
+        );
+
+        assert_eq!(page(address, "/readyz").await.0, 200);
+        *node.readiness.lock() = Readiness::Syncing { started_at: 0, current: 3, highest: 9 };
+        assert_eq!(page(address, "/readyz").await, (503, "syncing: 3 of 9\n".to_owned()));
+        assert_eq!(page(address, "/healthz").await.0, 200, "a node that catches up is alive");
+        assert_eq!(page(address, "/").await.0, 404);
+        server.stop().await;
+        assert!(TcpStream::connect(address).await.is_err(), "stopped");
+    }
+
+    #[test]
+    fn names_follow_the_rule() {
+        let units = ["_blocks", "_envelopes", "_bytes", "_seconds", "_total"];
+        let names = [
+            CHAIN_HEIGHT,
+            ENVELOPES,
+            MEMPOOL_SIZE,
+            MEMPOOL_BYTES,
+            LATENCY,
+            STAGE_TIME,
+            EVIDENCE,
+            RPC_CALLS,
+            RPC_TIME,
+        ];
+        for name in names {
+            assert!(
+                name.starts_with("blindfold_") && units.iter().any(|unit| name.ends_with(unit)),
+                "{name}"
+            );
+        }
     }
 }

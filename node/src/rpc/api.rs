@@ -17,8 +17,8 @@ use alloy_consensus::{Header, Receipt, TxEnvelope};
 use alloy_primitives::{Address, B256, Bytes, U256};
 use alloy_rpc_types_eth::EIP1186AccountProofResponse;
 use blindfold_sdk::rpc::{
-    CommitmentDocument, HeadDocument, HeightDocument, OpenedNotice, OpeningDocument, OrderedNotice, PayerDocument,
-    PendingDocument,
+    CommitmentDocument, HeadDocument, HeightDocument, OpenedNotice, OpeningDocument, OrderedNotice,
+    PayerDocument, PendingDocument,
 };
 use blindfold_wire::{genesis::Genesis, receipt::SignedReceipt, status::TxStatus};
 use futures::future::BoxFuture;

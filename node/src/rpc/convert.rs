@@ -12,12 +12,7 @@ use super::api::{BlockView, ExecutedTransaction, HeaderView};
 
 /// Header as `newHeads` shows it.
 pub(crate) fn header(view: &HeaderView) -> Header {
-    Header {
-        hash: view.hash,
-        inner: view.header.clone(),
-        total_difficulty: None,
-        size: None,
-    }
+    Header { hash: view.hash, inner: view.header.clone(), total_difficulty: None, size: None }
 }
 
 /// Block with full transactions, or with their hashes only.
@@ -68,7 +63,8 @@ pub(crate) fn transaction(view: &BlockView, index: usize) -> Option<Transaction>
 /// Receipt of transaction `index` of a block, or `None` past its end.
 pub(crate) fn receipt(view: &BlockView, index: usize) -> Option<TransactionReceipt> {
     let executed = view.transactions.get(index)?;
-    let first_log = view.transactions[..index].iter().map(|earlier| earlier.receipt.logs.len()).sum();
+    let first_log =
+        view.transactions[..index].iter().map(|earlier| earlier.receipt.logs.len()).sum();
     let transaction = &executed.transaction;
     let contract_address = (transaction.is_create() && executed.receipt.status())
         .then(|| executed.sender.create(transaction.nonce()));
@@ -77,8 +73,10 @@ pub(crate) fn receipt(view: &BlockView, index: usize) -> Option<TransactionRecei
         cumulative_gas_used: executed.receipt.cumulative_gas_used,
         logs: logs(view, index, executed, first_log),
     };
-    let with_bloom =
-        alloy_consensus::ReceiptWithBloom { logs_bloom: executed.receipt.bloom(), receipt: with_bloom };
+    let with_bloom = alloy_consensus::ReceiptWithBloom {
+        logs_bloom: executed.receipt.bloom(),
+        receipt: with_bloom,
+    };
     Some(TransactionReceipt {
         inner: ReceiptEnvelope::from_typed(transaction.tx_type(), with_bloom),
         transaction_hash: *transaction.tx_hash(),
@@ -96,7 +94,12 @@ pub(crate) fn receipt(view: &BlockView, index: usize) -> Option<TransactionRecei
 }
 
 /// Logs of one transaction; `first_log` is the block-wide index of the first.
-fn logs(view: &BlockView, index: usize, executed: &ExecutedTransaction, first_log: usize) -> Vec<Log> {
+fn logs(
+    view: &BlockView,
+    index: usize,
+    executed: &ExecutedTransaction,
+    first_log: usize,
+) -> Vec<Log> {
     let hash = *executed.transaction.tx_hash();
     let to_rpc = |(at, log): (usize, &alloy_primitives::Log)| Log {
         inner: log.clone(),

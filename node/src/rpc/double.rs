@@ -13,7 +13,10 @@ use alloy_primitives::{Address, B256, Bloom, Bytes, LogData, TxKind, U256, addre
 use alloy_rpc_types_eth::EIP1186AccountProofResponse;
 use blindfold_sdk::{
     SigningKey,
-    rpc::{CommitmentDocument, HeadDocument, HeightDocument, OpeningDocument, PayerDocument, PendingDocument},
+    rpc::{
+        CommitmentDocument, HeadDocument, HeightDocument, OpeningDocument, PayerDocument,
+        PendingDocument,
+    },
 };
 use blindfold_wire::{
     AdmissionReceipt, CheckedEnvelope, Genesis, SignedReceipt, TxStatus, testkit::TestCommittee,
@@ -29,7 +32,11 @@ pub(crate) const EVENT_CAPACITY: usize = 8;
 /// Where the double's transactions go and its logs come from.
 pub(crate) const EXCHANGE: Address = address!("00000000000000000000000000000000000000e1");
 /// First topic of the double's logs.
-pub(crate) const SWAP: B256 = b256!("5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a");
+pub(crate) const SWAP: B256 =
+    b256!("5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a");
+
+/// Bytes of each of the double's pending envelopes, of which it has any number.
+pub(crate) const PENDING_BYTES: usize = 10_000;
 
 pub(crate) struct TestNode {
     pub(crate) committee: TestCommittee,
@@ -44,6 +51,8 @@ pub(crate) struct TestNode {
     pub(crate) last_call: Mutex<Option<CallRequest>>,
     /// Submissions seen, valid or not.
     pub(crate) submissions: AtomicUsize,
+    /// How many more reads of accounts find that the chain has moved on.
+    pub(crate) restless: AtomicUsize,
 }
 
 impl TestNode {
@@ -59,6 +68,7 @@ impl TestNode {
             outcome: Mutex::new(CallOutcome::Returned(Bytes::from_static(&[1, 2]))),
             last_call: Mutex::default(),
             submissions: AtomicUsize::new(0),
+            restless: AtomicUsize::new(0),
         };
         for height in 0..=heights {
             node.blocks.lock().insert(height, Arc::new(block(height)));
@@ -133,8 +143,12 @@ impl NodeApi for TestNode {
     }
 
     fn head(&self) -> HeadDocument {
-        let (height, view) =
-            self.blocks.lock().last_key_value().map(|(height, view)| (*height, view.clone())).unwrap();
+        let (height, view) = self
+            .blocks
+            .lock()
+            .last_key_value()
+            .map(|(height, view)| (*height, view.clone()))
+            .unwrap();
         HeadDocument {
             ordered_height: height + 2,
             opened_height: height + 1,
@@ -192,8 +206,13 @@ impl NodeApi for TestNode {
         })
     }
 
-    fn pending(&self, _limit: usize) -> Vec<PendingDocument> {
-        Vec::new()
+    fn pending(&self, limit: usize) -> Vec<PendingDocument> {
+        let entry = PendingDocument {
+            envelope_id: SWAP,
+            payer: EXCHANGE,
+            envelope: Bytes::from(vec![0; PENDING_BYTES]),
+        };
+        vec![entry; limit]
     }
 
     fn height_record(&self, _height: u64) -> Result<Option<HeightDocument>, ReadError> {
@@ -238,7 +257,12 @@ impl NodeApi for TestNode {
     }
 
     fn height_of(&self, block_hash: B256) -> Result<Option<u64>, ReadError> {
-        Ok(self.blocks.lock().values().find(|view| view.hash == block_hash).map(|view| view.header.number))
+        Ok(self
+            .blocks
+            .lock()
+            .values()
+            .find(|view| view.hash == block_hash)
+            .map(|view| view.header.number))
     }
 
     fn transaction_location(&self, hash: B256) -> Result<Option<TransactionLocation>, ReadError> {
@@ -252,6 +276,11 @@ impl NodeApi for TestNode {
     }
 
     fn account(&self, height: u64, _: Address) -> Result<AccountView, ReadError> {
+        let left = self.restless.load(Ordering::SeqCst);
+        if left > 0 {
+            self.restless.store(left - 1, Ordering::SeqCst);
+            (0..3).for_each(|_| drop(self.grow()));
+        }
         let newest = self.head().executed_height;
         if height + 2 < newest {
             let oldest = newest - 2;
@@ -268,7 +297,12 @@ impl NodeApi for TestNode {
         Ok(slot)
     }
 
-    fn proof(&self, _: u64, address: Address, slots: &[B256]) -> Result<EIP1186AccountProofResponse, ReadError> {
+    fn proof(
+        &self,
+        _: u64,
+        address: Address,
+        slots: &[B256],
+    ) -> Result<EIP1186AccountProofResponse, ReadError> {
         let storage_proof = slots
             .iter()
             .map(|slot| alloy_rpc_types_eth::EIP1186StorageProof {
@@ -284,7 +318,11 @@ impl NodeApi for TestNode {
         Ok(self.outcome.lock().clone())
     }
 
-    fn estimate_gas(&self, _: u64, call: CallRequest) -> Result<Result<u64, CallOutcome>, ReadError> {
+    fn estimate_gas(
+        &self,
+        _: u64,
+        call: CallRequest,
+    ) -> Result<Result<u64, CallOutcome>, ReadError> {
         *self.last_call.lock() = Some(call);
         Ok(match self.outcome.lock().clone() {
             CallOutcome::Returned(_) => Ok(21_000),

@@ -12,13 +12,16 @@ use jsonrpsee::{RpcModule, core::RegisterMethodError, types::params::ParamsSeque
 use serde_json::Value;
 
 use super::{
-    api::{BlockView, CallOutcome, CallRequest, Readiness},
+    api::{BlockView, CallOutcome, CallRequest, ReadError, Readiness},
     convert, errors,
     server::{Answer, Context, read},
 };
 
 /// Storage slots that one `eth_getProof` may ask for.
 pub(crate) const MAX_PROOF_SLOTS: usize = 256;
+
+/// How often a read of the newest state follows a head that moves on under it.
+const MAX_HEAD_TRIES: u32 = 8;
 
 /// Methods that would carry a plaintext transaction. They are refused without a look at their
 /// parameters.
@@ -40,18 +43,21 @@ fn chain(module: &mut RpcModule<Context>) -> Result<(), RegisterMethodError> {
     })?;
     read(module, "eth_syncing", |context, _| {
         Ok(match context.api.readiness() {
-            Readiness::Syncing { started_at, current, highest } => SyncStatus::Info(Box::new(SyncInfo {
-                starting_block: U256::from(started_at),
-                current_block: U256::from(current),
-                highest_block: U256::from(highest),
-                ..Default::default()
-            })),
+            Readiness::Syncing { started_at, current, highest } => {
+                SyncStatus::Info(Box::new(SyncInfo {
+                    starting_block: U256::from(started_at),
+                    current_block: U256::from(current),
+                    highest_block: U256::from(highest),
+                    ..Default::default()
+                }))
+            }
             Readiness::Ready | Readiness::NotReady(_) => SyncStatus::None,
         })
     })?;
     read(module, "eth_accounts", |_, _| Ok(Vec::<Address>::new()))?;
     for name in PLAINTEXT_METHODS {
-        module.register_method(name, |_, _, _| -> Answer<()> { Err(errors::plaintext_refused()) })?;
+        module
+            .register_method(name, |_, _, _| -> Answer<()> { Err(errors::plaintext_refused()) })?;
     }
     Ok(())
 }
@@ -117,26 +123,26 @@ fn accounts(module: &mut RpcModule<Context>) -> Result<(), RegisterMethodError> 
     read(module, "eth_getBalance", |context, params| {
         let mut params = params.sequence();
         let address = params.next()?;
-        let height = context.height_at(&mut params)?;
-        Ok(context.api.account(height, address)?.balance)
+        let account =
+            context.on_state(&mut params, |height| context.api.account(height, address))?;
+        Ok(account.balance)
     })?;
     read(module, "eth_getTransactionCount", |context, params| {
         let mut params = params.sequence();
         let address = params.next()?;
-        let height = context.height_at(&mut params)?;
-        Ok(U64::from(context.api.account(height, address)?.nonce))
+        let account =
+            context.on_state(&mut params, |height| context.api.account(height, address))?;
+        Ok(U64::from(account.nonce))
     })?;
     read(module, "eth_getCode", |context, params| {
         let mut params = params.sequence();
         let address = params.next()?;
-        let height = context.height_at(&mut params)?;
-        Ok(context.api.code(height, address)?)
+        context.on_state(&mut params, |height| context.api.code(height, address))
     })?;
     read(module, "eth_getStorageAt", |context, params| {
         let mut params = params.sequence();
         let (address, slot): (Address, JsonStorageKey) = (params.next()?, params.next()?);
-        let height = context.height_at(&mut params)?;
-        Ok(context.api.storage(height, address, slot.as_b256())?)
+        context.on_state(&mut params, |height| context.api.storage(height, address, slot.as_b256()))
     })?;
     read(module, "eth_getProof", |context, params| {
         let mut params = params.sequence();
@@ -144,9 +150,9 @@ fn accounts(module: &mut RpcModule<Context>) -> Result<(), RegisterMethodError> 
         if keys.len() > MAX_PROOF_SLOTS {
             return Err(errors::limit_exceeded(format!("at most {MAX_PROOF_SLOTS} slots a proof")));
         }
-        let height = context.height_at(&mut params)?;
         let slots: Vec<B256> = keys.iter().map(JsonStorageKey::as_b256).collect();
-        let mut proof = context.api.proof(height, address, &slots)?;
+        let mut proof =
+            context.on_state(&mut params, |height| context.api.proof(height, address, &slots))?;
         // A client looks for the keys in the form in which it gave them.
         for (slot, key) in proof.storage_proof.iter_mut().zip(&keys) {
             slot.key = *key;
@@ -159,9 +165,9 @@ fn calls(module: &mut RpcModule<Context>) -> Result<(), RegisterMethodError> {
     read(module, "eth_call", |context, params| -> Answer<Bytes> {
         let mut params = params.sequence();
         let request = call_request(params.next()?, context.limits.call_gas_cap)?;
-        let height = context.height_at(&mut params)?;
+        let at = params.optional_next()?;
         no_overrides(&mut params)?;
-        match context.api.call(height, request)? {
+        match context.on_state_at(at, |height| context.api.call(height, request.clone()))? {
             CallOutcome::Returned(data) => Ok(data),
             failed => Err(errors::call_failed(failed)),
         }
@@ -169,9 +175,9 @@ fn calls(module: &mut RpcModule<Context>) -> Result<(), RegisterMethodError> {
     read(module, "eth_estimateGas", |context, params| -> Answer<U64> {
         let mut params = params.sequence();
         let request = call_request(params.next()?, context.limits.call_gas_cap)?;
-        let height = context.height_at(&mut params)?;
+        let at = params.optional_next()?;
         no_overrides(&mut params)?;
-        match context.api.estimate_gas(height, request)? {
+        match context.on_state_at(at, |height| context.api.estimate_gas(height, request.clone()))? {
             Ok(gas) => Ok(U64::from(gas)),
             Err(failed) => Err(errors::call_failed(failed)),
         }
@@ -187,7 +193,9 @@ fn call_request(request: TransactionRequest, gas_cap: u64) -> Answer<CallRequest
     if request.access_list.as_ref().is_some_and(|list| !list.is_empty())
         || request.authorization_list.as_ref().is_some_and(|list| !list.is_empty())
     {
-        return Err(errors::invalid_params("calls with an access or authorization list are not supported"));
+        return Err(errors::invalid_params(
+            "calls with an access or authorization list are not supported",
+        ));
     }
     let input = request
         .input
@@ -211,7 +219,8 @@ fn call_request(request: TransactionRequest, gas_cap: u64) -> Answer<CallRequest
 fn no_overrides(params: &mut ParamsSequence<'_>) -> Answer<()> {
     for _ in 0..2 {
         let given: Option<Value> = params.optional_next()?;
-        if given.is_some_and(|value| !value.is_null() && value != Value::Object(Default::default())) {
+        if given.is_some_and(|value| !value.is_null() && value != Value::Object(Default::default()))
+        {
             return Err(errors::invalid_params("state and block overrides are not supported"));
         }
     }
@@ -219,15 +228,46 @@ fn no_overrides(params: &mut ParamsSequence<'_>) -> Answer<()> {
 }
 
 /// The next parameter, or its default if absent or null.
-fn optional<T: Default + serde::de::DeserializeOwned>(params: &mut ParamsSequence<'_>) -> Answer<T> {
+fn optional<T: Default + serde::de::DeserializeOwned>(
+    params: &mut ParamsSequence<'_>,
+) -> Answer<T> {
     Ok(params.optional_next::<T>()?.unwrap_or_default())
 }
 
 impl Context {
-    /// Height that a block parameter names; `latest` if absent.
-    pub(crate) fn height_at(&self, params: &mut ParamsSequence<'_>) -> Answer<u64> {
-        let at: Option<BlockId> = params.optional_next()?;
-        self.resolve(at.unwrap_or_default())?.ok_or_else(errors::block_not_found)
+    /// Reads the state after the block that the next parameter names; `latest` if absent.
+    fn on_state<T>(
+        &self,
+        params: &mut ParamsSequence<'_>,
+        read: impl Fn(u64) -> Result<T, ReadError>,
+    ) -> Answer<T> {
+        self.on_state_at(params.optional_next()?, read)
+    }
+
+    /// Reads the state after a block; `latest` if absent.
+    ///
+    /// The chain may grow between finding out what the newest height is and reading its state. Where
+    /// a tag was asked for, that is no error: it means a newer height by now.
+    fn on_state_at<T>(
+        &self,
+        at: Option<BlockId>,
+        read: impl Fn(u64) -> Result<T, ReadError>,
+    ) -> Answer<T> {
+        let at = at.unwrap_or_default();
+        let follows_head = !matches!(
+            at,
+            BlockId::Hash(_)
+                | BlockId::Number(BlockNumberOrTag::Number(_) | BlockNumberOrTag::Earliest)
+        );
+        let mut tries_left = if follows_head { MAX_HEAD_TRIES } else { 1 };
+        loop {
+            let height = self.resolve(at)?.ok_or_else(errors::block_not_found)?;
+            tries_left -= 1;
+            match read(height) {
+                Err(ReadError::HistoryUnavailable { .. }) if tries_left > 0 => {}
+                answer => return Ok(answer?),
+            }
+        }
     }
 
     /// Executed height that a block id names, if there is one.
@@ -236,7 +276,9 @@ impl Context {
         match at {
             BlockId::Hash(hash) => Ok(self.api.height_of(hash.block_hash)?),
             BlockId::Number(BlockNumberOrTag::Earliest) => Ok(Some(0)),
-            BlockId::Number(BlockNumberOrTag::Number(number)) => Ok((number <= head).then_some(number)),
+            BlockId::Number(BlockNumberOrTag::Number(number)) => {
+                Ok((number <= head).then_some(number))
+            }
             // What is executed is final, so the other tags name the same height.
             BlockId::Number(_) => Ok(Some(head)),
         }

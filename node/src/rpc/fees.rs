@@ -80,7 +80,9 @@ fn fee_history(
 
 fn check_percentiles(percentiles: &[f64]) -> Answer<()> {
     if percentiles.len() > MAX_FEE_HISTORY_PERCENTILES {
-        return Err(errors::limit_exceeded(format!("at most {MAX_FEE_HISTORY_PERCENTILES} percentiles")));
+        return Err(errors::limit_exceeded(format!(
+            "at most {MAX_FEE_HISTORY_PERCENTILES} percentiles"
+        )));
     }
     let in_range = percentiles.iter().all(|percentile| (0.0..=100.0).contains(percentile));
     if !in_range || !percentiles.is_sorted() {

@@ -28,7 +28,9 @@ fn get_logs(context: &Context, filter: &Filter) -> Answer<Vec<Log>> {
         found.extend(convert::matching_logs(&view, filter));
         let most = context.limits.max_log_results;
         if found.len() > most {
-            return Err(errors::limit_exceeded(format!("more than {most} logs; ask for fewer blocks")));
+            return Err(errors::limit_exceeded(format!(
+                "more than {most} logs; ask for fewer blocks"
+            )));
         }
     }
     Ok(found)

@@ -30,7 +30,7 @@ mod server;
 mod subscriptions;
 
 #[cfg(test)]
-mod double;
+pub(crate) mod double;
 #[cfg(test)]
 mod tests;
 

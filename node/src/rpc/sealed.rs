@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use alloy_primitives::{Address, B256, Bytes, U64};
-use blindfold_sdk::rpc::{CommitteeDocument, ReceiptDocument, SendDocument, codes};
+use blindfold_sdk::rpc::{
+    CommitteeDocument, PendingDocument, ReceiptDocument, SendDocument, codes,
+};
 use blindfold_wire::{ENVELOPE_TYPE, MAX_ENVELOPE_BYTES};
 use jsonrpsee::{
     RpcModule,
@@ -18,7 +20,7 @@ use super::{
 };
 use crate::metrics;
 
-/// Waiting envelopes that one `sealed_getPending` returns.
+/// Envelopes that one `sealed_getPending` returns at most.
 const MAX_PENDING: usize = 1_000;
 
 pub(crate) fn register(module: &mut RpcModule<Context>) -> Result<(), RegisterMethodError> {
@@ -27,21 +29,19 @@ pub(crate) fn register(module: &mut RpcModule<Context>) -> Result<(), RegisterMe
     read(module, "sealed_getPayer", |context, params| {
         Ok(context.api.payer(params.sequence().next::<Address>()?)?)
     })?;
-    read(module, "sealed_getTransaction", |context, params| {
-        Ok(context.api.status(params.sequence().next()?)?)
-    })?;
-    read(module, "sealed_getPending", |context, params| {
-        let limit = params.sequence().optional_next::<U64>()?.map_or(MAX_PENDING, |limit| limit.to::<usize>());
-        Ok(context.api.pending(limit.min(MAX_PENDING)))
+    read(module, "sealed_getPending", |context, params| -> Answer<Vec<PendingDocument>> {
+        let limit: Option<U64> = params.sequence().optional_next()?;
+        Ok(pending(context, limit.map_or(MAX_PENDING, |limit| limit.to())))
     })?;
     read(module, "sealed_getHeight", |context, params| {
         Ok(context.api.height_record(params.sequence().next::<U64>()?.to())?)
     })?;
-    read(module, "sealed_getCommitment", |context, params| {
-        match height_or_digest(params)? {
-            HeightOrDigest::Height(height) => Ok(context.api.commitment_by_height(height)?),
-            HeightOrDigest::Digest(digest) => Ok(context.api.commitment_by_digest(digest)?),
-        }
+    read(module, "sealed_getTransaction", |context, params| {
+        Ok(context.api.status(params.sequence().next()?)?)
+    })?;
+    read(module, "sealed_getCommitment", |context, params| match height_or_digest(params)? {
+        HeightOrDigest::Height(height) => Ok(context.api.commitment_by_height(height)?),
+        HeightOrDigest::Digest(digest) => Ok(context.api.commitment_by_digest(digest)?),
     })?;
     read(module, "sealed_getOpening", |context, params| {
         let mut params = params.sequence();
@@ -76,6 +76,20 @@ async fn send(context: &Arc<Context>, params: &Params<'static>) -> Answer<SendDo
     let receipt = context.api.submit(envelope).await?;
     let receipt = ReceiptDocument::from(&receipt);
     Ok(SendDocument { envelope_id: receipt.envelope_id, receipt })
+}
+
+/// Waiting envelopes, as many as fit half of the largest answer.
+fn pending(context: &Context, limit: usize) -> Vec<PendingDocument> {
+    /// Characters of an entry beside the hex digits of its envelope.
+    const ENTRY_CHARS: usize = 256;
+    let mut room = context.limits.max_response_bytes as usize / 2;
+    let fits = |entry: &PendingDocument| {
+        let size = ENTRY_CHARS + 2 * entry.envelope.len();
+        let fits = size <= room;
+        room = room.saturating_sub(size);
+        fits
+    };
+    context.api.pending(limit.min(MAX_PENDING)).into_iter().take_while(fits).collect()
 }
 
 fn committee(context: &Context) -> Answer<CommitteeDocument> {

@@ -44,7 +44,9 @@ pub struct RpcServer {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The address could not be bound.
-    #[error("cannot listen on {address}: {source}; is another node running? see [rpc] listen in node.toml")]
+    #[error(
+        "cannot listen on {address}: {source}; is another node running? see [rpc] listen in node.toml"
+    )]
     Listen {
         /// The address.
         address: SocketAddr,

@@ -123,7 +123,9 @@ async fn present(selection: &Selection, context: &Arc<Context>) -> Answer<Option
         Ok(Ok(Some(status))) => Ok(to_raw_value(&status).ok()),
         Ok(Ok(None)) => Ok(None),
         Ok(Err(failure)) => Err(ErrorObjectOwned::from(failure)),
-        Err(_) => Err(errors::error(jsonrpsee::types::error::INTERNAL_ERROR_CODE, "internal error")),
+        Err(_) => {
+            Err(errors::error(jsonrpsee::types::error::INTERNAL_ERROR_CODE, "internal error"))
+        }
     }
 }
 
@@ -181,7 +183,9 @@ fn pick(selection: &Selection, event: &NodeEvent) -> Vec<Box<RawValue>> {
         }]),
         (Selection::Ordered, NodeEvent::Ordered(notice)) => raw([notice.as_ref()]),
         (Selection::Opened, NodeEvent::Opened(notice)) => raw([notice]),
-        (Selection::Status(wanted), NodeEvent::Status { envelope_id, status }) if wanted == envelope_id => {
+        (Selection::Status(wanted), NodeEvent::Status { envelope_id, status })
+            if wanted == envelope_id =>
+        {
             raw([status])
         }
         _ => Vec::new(),

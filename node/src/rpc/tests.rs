@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 use super::{
     RpcServer,
     api::{CallOutcome, NodeApi, Readiness},
-    double::{EVENT_CAPACITY, EXCHANGE, SWAP, TestNode},
+    double::{EVENT_CAPACITY, EXCHANGE, PENDING_BYTES, SWAP, TestNode},
 };
 use crate::config::RpcConfig;
 
@@ -77,17 +77,24 @@ async fn blocks_transactions_and_receipts_agree() {
     let full = block.transactions.as_transactions().unwrap();
     assert_eq!(full.len(), 3);
 
-    let by_hash: Block = served.ask("eth_getBlockByHash", rpc_params![block.header.hash, false]).await;
+    let by_hash: Block =
+        served.ask("eth_getBlockByHash", rpc_params![block.header.hash, false]).await;
     assert_eq!(by_hash.transactions.as_hashes().unwrap().len(), 3);
     assert_eq!(by_hash.header, block.header);
 
-    let receipts: Vec<TransactionReceipt> = served.ask("eth_getBlockReceipts", rpc_params!["0x3"]).await;
+    let receipts: Vec<TransactionReceipt> =
+        served.ask("eth_getBlockReceipts", rpc_params!["0x3"]).await;
     for (index, (transaction, receipt)) in full.iter().zip(&receipts).enumerate() {
         let hash = *transaction.inner.tx_hash();
         assert_eq!(receipt.transaction_hash, hash);
-        assert_eq!(receipt.inner.logs()[0].log_index, Some(index as u64), "numbered through the block");
+        assert_eq!(
+            receipt.inner.logs()[0].log_index,
+            Some(index as u64),
+            "numbered through the block"
+        );
         assert_eq!(receipt.effective_gas_price, 1_003 + index as u128 + 1);
-        let again: TransactionReceipt = served.ask("eth_getTransactionReceipt", rpc_params![hash]).await;
+        let again: TransactionReceipt =
+            served.ask("eth_getTransactionReceipt", rpc_params![hash]).await;
         assert_eq!(&again, receipt);
         let again: Transaction = served.ask("eth_getTransactionByHash", rpc_params![hash]).await;
         assert_eq!(&again, transaction);
@@ -100,7 +107,8 @@ async fn blocks_transactions_and_receipts_agree() {
     assert_eq!(none, Value::Null);
     let none: Value = served.ask("eth_getTransactionReceipt", rpc_params![B256::ZERO]).await;
     assert_eq!(none, Value::Null);
-    let count: U64 = served.ask("eth_getBlockTransactionCountByHash", rpc_params![block.header.hash]).await;
+    let count: U64 =
+        served.ask("eth_getBlockTransactionCountByHash", rpc_params![block.header.hash]).await;
     assert_eq!(count, U64::from(3));
 }
 
@@ -124,8 +132,16 @@ async fn json_has_the_shapes_that_clients_expect() {
         ("eth_getBalance", rpc_params![EXCHANGE, "pending"], json!("0x3ea")),
         ("eth_getTransactionCount", rpc_params![EXCHANGE, "0x1"], json!("0x1")),
         ("eth_getCode", rpc_params![EXCHANGE, "latest"], json!("0x60")),
-        ("eth_getStorageAt", rpc_params![EXCHANGE, "0x5", "latest"], json!(B256::with_last_byte(5))),
-        ("eth_call", rpc_params![json!({"to": EXCHANGE, "data": "0x01"}), "latest"], json!("0x0102")),
+        (
+            "eth_getStorageAt",
+            rpc_params![EXCHANGE, "0x5", "latest"],
+            json!(B256::with_last_byte(5)),
+        ),
+        (
+            "eth_call",
+            rpc_params![json!({"to": EXCHANGE, "data": "0x01"}), "latest"],
+            json!("0x0102"),
+        ),
         ("eth_estimateGas", rpc_params![json!({"to": EXCHANGE})], json!("0x5208")),
         (
             "web3_sha3",
@@ -138,14 +154,26 @@ async fn json_has_the_shapes_that_clients_expect() {
         assert_eq!(answer, expected, "{method}");
     }
     let block: Value = served.ask("eth_getBlockByNumber", rpc_params!["0x1", false]).await;
-    for key in ["hash", "parentHash", "number", "stateRoot", "baseFeePerGas", "logsBloom", "size", "uncles"] {
+    for key in [
+        "hash",
+        "parentHash",
+        "number",
+        "stateRoot",
+        "baseFeePerGas",
+        "logsBloom",
+        "size",
+        "uncles",
+    ] {
         assert!(block[key] != Value::Null, "{key} is missing");
     }
     let receipts: Value = served.ask("eth_getBlockReceipts", rpc_params!["0x1"]).await;
     assert_eq!(receipts[0]["status"], "0x1");
     assert_eq!(receipts[0]["type"], "0x2");
     let proof: Value = served.ask("eth_getProof", rpc_params![EXCHANGE, ["0x1"], "latest"]).await;
-    assert_eq!(proof["storageProof"][0]["key"], "0x1", "keys come back in the form they were asked in");
+    assert_eq!(
+        proof["storageProof"][0]["key"], "0x1",
+        "keys come back in the form they were asked in"
+    );
 
     *served.node.readiness.lock() = Readiness::Syncing { started_at: 0, current: 2, highest: 9 };
     let syncing: Value = served.ask("eth_syncing", rpc_params![]).await;
@@ -159,8 +187,10 @@ async fn plaintext_is_refused_unparsed() {
     let signed = alloy_eips::eip2718::Encodable2718::encoded_2718(
         block.transactions.as_transactions().unwrap()[0].inner.inner(),
     );
-    for method in ["eth_sendRawTransaction", "eth_sendRawTransactionSync", "sealed_sendTransaction"] {
-        let (code, message) = served.refused(method, rpc_params![Bytes::from(signed.clone())]).await;
+    for method in ["eth_sendRawTransaction", "eth_sendRawTransactionSync", "sealed_sendTransaction"]
+    {
+        let (code, message) =
+            served.refused(method, rpc_params![Bytes::from(signed.clone())]).await;
         assert_eq!(code, codes::PLAINTEXT_REFUSED, "{method}");
         assert!(message.contains("seal the transaction"));
     }
@@ -182,12 +212,14 @@ async fn refusals_are_typed() {
     let (code, _) = served.refused("eth_getBalance", rpc_params!["0x12"]).await;
     assert_eq!(code, INVALID_PARAMS_CODE);
     let overrides = json!({ EXCHANGE.to_string(): { "balance": "0x1" } });
-    let (code, _) = served.refused("eth_call", rpc_params![json!({"to": EXCHANGE}), "latest", overrides]).await;
+    let (code, _) =
+        served.refused("eth_call", rpc_params![json!({"to": EXCHANGE}), "latest", overrides]).await;
     assert_eq!(code, INVALID_PARAMS_CODE);
     let both = json!({"to": EXCHANGE, "data": "0x01", "input": "0x02"});
     assert_eq!(served.refused("eth_call", rpc_params![both]).await.0, INVALID_PARAMS_CODE);
     *served.node.outcome.lock() = CallOutcome::Reverted(Bytes::from_static(&[9]));
-    let reverted = served.http.request::<Value, _>("eth_call", rpc_params![json!({"to": EXCHANGE})]).await;
+    let reverted =
+        served.http.request::<Value, _>("eth_call", rpc_params![json!({"to": EXCHANGE})]).await;
     let Err(Error::Call(error)) = reverted else { panic!("expected a revert") };
     assert_eq!((error.code(), error.data().unwrap().get()), (codes::REVERTED, "\"0x09\""));
     let slots = vec!["0x1"; super::eth::MAX_PROOF_SLOTS + 1];
@@ -198,7 +230,8 @@ async fn refusals_are_typed() {
 #[tokio::test]
 async fn calls_are_clamped_to_the_gas_cap() {
     let served = Served::with(1, |config| config.call_gas_cap = 1_000).await;
-    for (asked, granted) in [(json!("0x10"), 16), (json!("0xffffff"), 1_000), (Value::Null, 1_000)] {
+    for (asked, granted) in [(json!("0x10"), 16), (json!("0xffffff"), 1_000), (Value::Null, 1_000)]
+    {
         let call = json!({"to": EXCHANGE, "gas": asked});
         let _: Bytes = served.ask("eth_call", rpc_params![call]).await;
         assert_eq!(served.node.last_call.lock().as_ref().unwrap().gas_limit, granted);
@@ -222,14 +255,17 @@ async fn logs_are_found_in_order_and_bounded() {
     assert!(all.is_sorted_by_key(|log| (log.block_number, log.log_index)));
     let second = B256::with_last_byte(1);
     let some: Vec<Log> = served.ask("eth_getLogs", filter(json!({"topics": [SWAP, second]}))).await;
-    let places: Vec<_> = some.iter().map(|log| (log.block_number.unwrap(), log.log_index.unwrap())).collect();
+    let places: Vec<_> =
+        some.iter().map(|log| (log.block_number.unwrap(), log.log_index.unwrap())).collect();
     assert_eq!(places, [(2, 1), (3, 1), (4, 1)]);
     let none: Vec<Log> = served.ask("eth_getLogs", filter(json!({"topics": [B256::ZERO]}))).await;
     assert!(none.is_empty());
-    let beyond: Vec<Log> = served.ask("eth_getLogs", rpc_params![json!({"fromBlock": "0x9"})]).await;
+    let beyond: Vec<Log> =
+        served.ask("eth_getLogs", rpc_params![json!({"fromBlock": "0x9"})]).await;
     assert!(beyond.is_empty());
     // Six blocks are one too many; five of them hold one log too many.
-    let (code, message) = served.refused("eth_getLogs", filter(json!({"fromBlock": "0x0", "toBlock": "0x5"}))).await;
+    let (code, message) =
+        served.refused("eth_getLogs", filter(json!({"fromBlock": "0x0", "toBlock": "0x5"}))).await;
     assert_eq!((code, message.contains("5 blocks")), (codes::LIMIT_EXCEEDED, true));
     let (code, message) = served.refused("eth_getLogs", filter(json!({"toBlock": "0x5"}))).await;
     assert_eq!((code, message.contains("14 logs")), (codes::LIMIT_EXCEEDED, true));
@@ -243,14 +279,16 @@ async fn logs_are_found_in_order_and_bounded() {
 #[tokio::test]
 async fn fee_history_covers_the_next_height() {
     let served = Served::new(4).await;
-    let history: Value = served.ask("eth_feeHistory", rpc_params!["0x2", "latest", [0.0, 50.0, 100.0]]).await;
+    let history: Value =
+        served.ask("eth_feeHistory", rpc_params!["0x2", "latest", [0.0, 50.0, 100.0]]).await;
     assert_eq!(history["oldestBlock"], "0x3");
     assert_eq!(history["baseFeePerGas"], json!(["0x3eb", "0x3ec", "0x7d0"]));
     assert_eq!(history["reward"], json!([["0x1", "0x2", "0x3"], ["0x1", "0x2", "0x4"]]));
     let all: Value = served.ask("eth_feeHistory", rpc_params!["0xffff", "latest"]).await;
     assert_eq!(all["gasUsedRatio"].as_array().unwrap().len(), 5, "cut at genesis");
     for percentiles in [json!([2.0, 1.0]), json!([101.0]), json!([-1.0])] {
-        let (code, _) = served.refused("eth_feeHistory", rpc_params!["0x1", "latest", percentiles]).await;
+        let (code, _) =
+            served.refused("eth_feeHistory", rpc_params!["0x1", "latest", percentiles]).await;
         assert_eq!(code, INVALID_PARAMS_CODE);
     }
 }
@@ -305,7 +343,10 @@ async fn sealed_reads() {
     let none: Value = served.ask("sealed_getCommitment", rpc_params!["0x2"]).await;
     assert_eq!(none, Value::Null);
     for wrong in ["1", "0x", "0x+1", "latest"] {
-        assert_eq!(served.refused("sealed_getCommitment", rpc_params![wrong]).await.0, INVALID_PARAMS_CODE);
+        assert_eq!(
+            served.refused("sealed_getCommitment", rpc_params![wrong]).await.0,
+            INVALID_PARAMS_CODE
+        );
     }
     let found: OpeningDocument = served.ask("sealed_getOpening", rpc_params!["0x1", "0x0"]).await;
     assert!(found.decryptable);
@@ -316,21 +357,56 @@ async fn sealed_reads() {
 }
 
 #[tokio::test]
+async fn pending_envelopes_fit_the_answer() {
+    let served = Served::with(1, |config| config.max_response_bytes = 200_000).await;
+    let some: Vec<Value> = served.ask("sealed_getPending", rpc_params!["0x2"]).await;
+    assert_eq!(some.len(), 2);
+    let all: Vec<Value> = served.ask("sealed_getPending", rpc_params![]).await;
+    assert_eq!(all.len(), 100_000 / (2 * PENDING_BYTES + 256));
+}
+
+#[tokio::test]
+async fn latest_follows_a_moving_head() {
+    let served = Served::new(3).await;
+    served.node.restless.store(3, std::sync::atomic::Ordering::SeqCst);
+    let balance: Value = served.ask("eth_getBalance", rpc_params![EXCHANGE, "latest"]).await;
+    assert_eq!(balance, json!(format!("{:#x}", 1_000 + 12)));
+    served.node.restless.store(1, std::sync::atomic::Ordering::SeqCst);
+    let (code, _) = served.refused("eth_getBalance", rpc_params![EXCHANGE, "0xc"]).await;
+    assert_eq!(code, codes::HISTORY_UNAVAILABLE, "a height asked for by number is meant");
+    served.node.restless.store(1_000, std::sync::atomic::Ordering::SeqCst);
+    let (code, _) = served.refused("eth_getBalance", rpc_params![EXCHANGE]).await;
+    assert_eq!(code, codes::HISTORY_UNAVAILABLE, "not for ever");
+}
+
+#[tokio::test]
 async fn subscriptions_deliver_what_happens() {
     let served = Served::new(1).await;
     let ws = served.ws().await;
-    let mut heads =
-        ws.subscribe::<Value, _>("eth_subscribe", rpc_params!["newHeads"], "eth_unsubscribe").await.unwrap();
+    let mut heads = ws
+        .subscribe::<Value, _>("eth_subscribe", rpc_params!["newHeads"], "eth_unsubscribe")
+        .await
+        .unwrap();
     let filter = json!({"topics": [SWAP, B256::with_last_byte(1)]});
-    let mut logs =
-        ws.subscribe::<Log, _>("eth_subscribe", rpc_params!["logs", filter], "eth_unsubscribe").await.unwrap();
+    let mut logs = ws
+        .subscribe::<Log, _>("eth_subscribe", rpc_params!["logs", filter], "eth_unsubscribe")
+        .await
+        .unwrap();
     let mut executed = ws
-        .subscribe::<ExecutedNotice, _>("sealed_subscribe", rpc_params!["executed"], "sealed_unsubscribe")
+        .subscribe::<ExecutedNotice, _>(
+            "sealed_subscribe",
+            rpc_params!["executed"],
+            "sealed_unsubscribe",
+        )
         .await
         .unwrap();
     served.node.set_status(SWAP, TxStatus::Pending);
     let mut status = ws
-        .subscribe::<TxStatus, _>("sealed_subscribe", rpc_params!["status", SWAP], "sealed_unsubscribe")
+        .subscribe::<TxStatus, _>(
+            "sealed_subscribe",
+            rpc_params!["status", SWAP],
+            "sealed_unsubscribe",
+        )
         .await
         .unwrap();
 
@@ -342,14 +418,24 @@ async fn subscriptions_deliver_what_happens() {
     assert_eq!((log.block_number, log.log_index), (Some(2), Some(1)));
     assert_eq!(executed.next().await.unwrap().unwrap().block_hash, view.hash);
 
-    assert_eq!(status.next().await.unwrap().unwrap(), TxStatus::Pending, "the present status comes at once");
+    assert_eq!(
+        status.next().await.unwrap().unwrap(),
+        TxStatus::Pending,
+        "the present status comes at once"
+    );
     served.node.set_status(EXCHANGE.into_word(), TxStatus::Evicted);
     let ordered = TxStatus::Ordered { height: 3, position: 1 };
     served.node.set_status(SWAP, ordered.clone());
-    assert_eq!(status.next().await.unwrap().unwrap(), ordered, "others' statuses are not delivered");
+    assert_eq!(
+        status.next().await.unwrap().unwrap(),
+        ordered,
+        "others' statuses are not delivered"
+    );
 
     for params in [rpc_params!["newPendingTransactions"], rpc_params!["nonsense"], rpc_params![]] {
-        assert!(ws.subscribe::<Value, _>("eth_subscribe", params, "eth_unsubscribe").await.is_err());
+        assert!(
+            ws.subscribe::<Value, _>("eth_subscribe", params, "eth_unsubscribe").await.is_err()
+        );
     }
 }
 
@@ -358,8 +444,10 @@ async fn a_subscriber_that_lags_is_cut_off() {
     // One thread: the subscription's task cannot run between the events below.
     let served = Served::new(1).await;
     let ws = served.ws().await;
-    let mut heads =
-        ws.subscribe::<Value, _>("eth_subscribe", rpc_params!["newHeads"], "eth_unsubscribe").await.unwrap();
+    let mut heads = ws
+        .subscribe::<Value, _>("eth_subscribe", rpc_params!["newHeads"], "eth_unsubscribe")
+        .await
+        .unwrap();
     for _ in 0..=EVENT_CAPACITY {
         served.node.grow();
     }
@@ -380,7 +468,13 @@ async fn requests_and_batches_are_bounded() {
     }
     assert!(served.http.batch_request::<Value>(batch).await.is_err());
     let large = "00".repeat(3_000);
-    assert!(served.http.request::<Value, _>("web3_sha3", rpc_params![format!("0x{large}")]).await.is_err());
+    assert!(
+        served
+            .http
+            .request::<Value, _>("web3_sha3", rpc_params![format!("0x{large}")])
+            .await
+            .is_err()
+    );
     let _: U64 = served.ask("eth_chainId", rpc_params![]).await;
     served.server.stop().await;
 }

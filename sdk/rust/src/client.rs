@@ -104,7 +104,8 @@ impl<T: Transport> Client<T> {
     /// If the node does not answer or serves another chain.
     pub fn with_transport(transport: T, pinned_genesis: B256) -> Result<Self, ClientError> {
         let first = AtomicU64::new(1);
-        let document: CommitteeDocument = request(&transport, &first, "sealed_getCommittee", [(); 0])?;
+        let document: CommitteeDocument =
+            request(&transport, &first, "sealed_getCommittee", [(); 0])?;
         let committee = Committee::from_document(&document, pinned_genesis)?;
         Ok(Self { transport, committee, next_request: first })
     }
@@ -173,7 +174,9 @@ impl<T: Transport> Client<T> {
         if signed.receipt.envelope_id != id {
             return bad("it is for another envelope");
         }
-        if signed.receipt.chain_id != genesis.chain_id || signed.receipt.settlement != genesis.settlement {
+        if signed.receipt.chain_id != genesis.chain_id
+            || signed.receipt.settlement != genesis.settlement
+        {
             return bad("it is for another chain");
         }
         let Some(expected) = self.committee.signer(signed.receipt.member) else {

@@ -67,7 +67,10 @@ impl Committee {
     ///
     /// # Errors
     /// As [`Self::from_rlp`].
-    pub fn from_document(document: &CommitteeDocument, pinned: B256) -> Result<Self, CommitteeError> {
+    pub fn from_document(
+        document: &CommitteeDocument,
+        pinned: B256,
+    ) -> Result<Self, CommitteeError> {
         Self::from_rlp(&document.genesis_rlp, pinned)
     }
 

@@ -1,11 +1,7 @@
 //! What a payer offers.
 
 use blindfold_wire::{
-    envelope::gas_class,
-    fees::max_charge,
-    genesis::ChainParams,
-    envelope::SealedTransaction,
-    U256,
+    U256, envelope::SealedTransaction, envelope::gas_class, fees::max_charge, genesis::ChainParams,
 };
 
 use crate::rpc::HeadDocument;

@@ -10,8 +10,7 @@ use std::{
 
 use blindfold_crypto::{Opening, decide};
 use blindfold_wire::{
-    B256, CheckedEnvelope, Genesis, SignedReceipt, TxStatus,
-    receipt::AdmissionReceipt,
+    B256, CheckedEnvelope, Genesis, SignedReceipt, TxStatus, receipt::AdmissionReceipt,
     testkit::TestCommittee,
 };
 use parking_lot::Mutex;
@@ -118,8 +117,14 @@ fn gas_is_published_as_a_class_only() {
 #[test]
 fn only_the_pinned_genesis_is_believed() {
     let pinned = chain().genesis.hash();
-    assert_eq!(Committee::from_rlp(&chain().genesis.encode(), pinned).unwrap().genesis_hash(), pinned);
-    assert_eq!(Committee::from_json(&chain().genesis.to_json(), pinned).unwrap().genesis_hash(), pinned);
+    assert_eq!(
+        Committee::from_rlp(&chain().genesis.encode(), pinned).unwrap().genesis_hash(),
+        pinned
+    );
+    assert_eq!(
+        Committee::from_json(&chain().genesis.to_json(), pinned).unwrap().genesis_hash(),
+        pinned
+    );
 
     // A key of the attacker's in an otherwise honest document.
     let attacker = TestCommittee::new(4, 2).genesis;
@@ -193,7 +198,10 @@ fn receipts_are_checked() {
         Box::new(|id| AdmissionReceipt { chain_id: 1, ..receipt(id) }.sign(signer)),
         Box::new(|id| {
             let signed = receipt(id).sign(signer);
-            SignedReceipt { receipt: AdmissionReceipt { height_seen: 9, ..signed.receipt }, ..signed }
+            SignedReceipt {
+                receipt: AdmissionReceipt { height_seen: 9, ..signed.receipt },
+                ..signed
+            }
         }),
     ];
     for (case, make) in worthless.iter().enumerate() {
@@ -211,11 +219,15 @@ fn waiting_survives_silence_and_ends_on_time() {
         json!({ "result": { "state": "ordered", "height": 3, "position": 0 } }),
         json!({ "result": null }),
     ]);
-    let client = Client::with_committee(Fake(|_: &str, _: &Value| answers.lock().pop().unwrap()), committee());
+    let client = Client::with_committee(
+        Fake(|_: &str, _: &Value| answers.lock().pop().unwrap()),
+        committee(),
+    );
     let end = client.wait(B256::ZERO, Duration::from_secs(20)).unwrap();
     assert!(matches!(end, TxStatus::Executed { success: false, .. }));
 
-    let client = Client::with_committee(Fake(|_: &str, _: &Value| json!({ "result": null })), committee());
+    let client =
+        Client::with_committee(Fake(|_: &str, _: &Value| json!({ "result": null })), committee());
     let outcome = client.wait(B256::ZERO, Duration::from_millis(5));
     assert!(matches!(outcome, Err(ClientError::TimedOut { last: None, .. })), "{outcome:?}");
     let client = Client::with_committee(Fake(|_: &str, _: &Value| Value::Null), committee());
@@ -226,11 +238,15 @@ fn waiting_survives_silence_and_ends_on_time() {
 #[test]
 fn answers_are_not_taken_for_granted() {
     let ask_against = |answer: Value| {
-        let client = Client::with_committee(Fake(move |_: &str, _: &Value| answer.clone()), committee());
+        let client =
+            Client::with_committee(Fake(move |_: &str, _: &Value| answer.clone()), committee());
         client.head()
     };
     assert!(matches!(ask_against(json!({ "result": {} })), Err(ClientError::BadAnswer(_))));
-    assert!(matches!(ask_against(json!({ "id": 77, "result": {} })), Err(ClientError::BadAnswer(_))));
+    assert!(matches!(
+        ask_against(json!({ "id": 77, "result": {} })),
+        Err(ClientError::BadAnswer(_))
+    ));
     assert!(matches!(ask_against(json!("text")), Err(ClientError::BadAnswer(_))));
     let refusal = json!({ "error": { "code": -38003, "message": "busy" } });
     assert!(matches!(ask_against(refusal), Err(ClientError::Refused { code: -38003, .. })));
@@ -281,7 +297,8 @@ fn serve(stream: std::net::TcpStream, seen: &Mutex<Vec<u8>>) {
         let request: Value = serde_json::from_slice(&body).unwrap();
         let result = honest(request["method"].as_str().unwrap(), &request["params"]);
         let answer = json!({ "jsonrpc": "2.0", "id": request["id"], "result": result }).to_string();
-        write!(writer, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{answer}", answer.len()).unwrap();
+        write!(writer, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{answer}", answer.len())
+            .unwrap();
     }
 }
 

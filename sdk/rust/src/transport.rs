@@ -48,7 +48,8 @@ impl HttpTransport {
     /// If the URL does not begin with `http://`.
     pub fn new(url: &str) -> Result<Self, TransportError> {
         if !url.starts_with("http://") {
-            let problem = "only http:// is built in; bring a Transport of your own for others".to_owned();
+            let problem =
+                "only http:// is built in; bring a Transport of your own for others".to_owned();
             return Err(TransportError { node: url.to_owned(), problem });
         }
         let config = ureq::Agent::config_builder()
@@ -64,8 +65,10 @@ impl HttpTransport {
 
 impl Transport for HttpTransport {
     fn exchange(&self, request: &[u8]) -> Result<Vec<u8>, TransportError> {
-        let failed =
-            |error: ureq::Error| TransportError { node: self.url.clone(), problem: error.to_string() };
+        let failed = |error: ureq::Error| TransportError {
+            node: self.url.clone(),
+            problem: error.to_string(),
+        };
         let mut response = self
             .agent
             .post(&self.url)

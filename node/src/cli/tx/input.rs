@@ -93,7 +93,19 @@ mod tests {
         assert_eq!(parse_amount("21").unwrap(), U256::from(21));
         assert_eq!(parse_amount("1.5gwei").unwrap(), U256::from(1_500_000_000u64));
         assert_eq!(parse_amount("0.1ether").unwrap(), U256::from(10u64.pow(17)));
-        for wrong in ["", "-1", "1.5", "1.", ".5gwei", "1.0000000001gwei", "1lira", "gwei", "1e3", "0x1", "1_0"] {
+        for wrong in [
+            "",
+            "-1",
+            "1.5",
+            "1.",
+            ".5gwei",
+            "1.0000000001gwei",
+            "1lira",
+            "gwei",
+            "1e3",
+            "0x1",
+            "1_0",
+        ] {
             assert!(parse_amount(wrong).is_err(), "accepted: {wrong}");
         }
         assert!(parse_fee(&U256::MAX.to_string()).is_err());

@@ -147,7 +147,10 @@ pub fn run(command: TxCommand) -> eyre::Result<ExitCode> {
             let bytes = Bytes::from(sealed.encode());
             if args.json {
                 let id = sealed.id();
-                println!("{}", json!({ "envelopeId": id, "transactionHash": hash, "sealed": bytes }));
+                println!(
+                    "{}",
+                    json!({ "envelopeId": id, "transactionHash": hash, "sealed": bytes })
+                );
             } else {
                 println!("{bytes}");
             }
@@ -160,7 +163,10 @@ pub fn run(command: TxCommand) -> eyre::Result<ExitCode> {
             if args.json {
                 println!("{}", serde_json::to_string(&status)?);
             } else {
-                println!("{}", status.as_ref().map_or_else(|| "unknown to this node".into(), describe));
+                println!(
+                    "{}",
+                    status.as_ref().map_or_else(|| "unknown to this node".into(), describe)
+                );
             }
             Ok(if status.is_some() { ExitCode::SUCCESS } else { ExitCode::from(1) })
         }
@@ -201,9 +207,14 @@ fn describe(status: &TxStatus) -> String {
         TxStatus::Ordered { height, position } => {
             format!("ordered at height {height}, position {position}; still sealed")
         }
-        TxStatus::Opened { height, position } => format!("opened at height {height}, position {position}"),
+        TxStatus::Opened { height, position } => {
+            format!("opened at height {height}, position {position}")
+        }
         TxStatus::Executed { height, success, .. } => {
-            format!("executed at height {height}: {}", if *success { "success" } else { "reverted" })
+            format!(
+                "executed at height {height}: {}",
+                if *success { "success" } else { "reverted" }
+            )
         }
         TxStatus::Skipped { height, reason, .. } => {
             format!("skipped at height {height}: {reason}; the transaction is public now")
@@ -211,7 +222,9 @@ fn describe(status: &TxStatus) -> String {
         TxStatus::Undecryptable { height, .. } => format!("undecryptable, at height {height}"),
         TxStatus::Expired { height } => format!("expired at height {height}; seal it again"),
         TxStatus::Replaced { by } => format!("replaced by {by}"),
-        TxStatus::Evicted => "dropped from a full mempool; send it again with a higher fee".to_owned(),
+        TxStatus::Evicted => {
+            "dropped from a full mempool; send it again with a higher fee".to_owned()
+        }
     }
 }
 
@@ -239,7 +252,8 @@ fn prepare(client: &Client, args: &InnerArgs) -> eyre::Result<(SealedTransaction
         (file, ..) => Some(read_key(file.as_deref())?),
     };
     let payer = args.payer_key_file.as_deref().map(|file| read_key(Some(file))).transpose()?;
-    let payer_key = payer.as_ref().or(sender.as_ref()).ok_or_eyre("whose escrow pays? give --key-file")?;
+    let payer_key =
+        payer.as_ref().or(sender.as_ref()).ok_or_eyre("whose escrow pays? give --key-file")?;
     let wallet = Wallet::new(payer_key.clone(), client.committee().clone());
     match args.envelope_nonce {
         Some(nonce) => wallet.set_next_nonce(nonce),
@@ -290,7 +304,9 @@ fn build(
     let gas_limit = match args.gas_limit {
         Some(gas) => gas,
         None if args.to.is_some() && args.data.is_empty() => TRANSFER_GAS,
-        None => bail!("give --gas-limit: having the node estimate it would show it the transaction"),
+        None => {
+            bail!("give --gas-limit: having the node estimate it would show it the transaction")
+        }
     };
     let nonce = match args.nonce {
         Some(nonce) => nonce,
