@@ -59,6 +59,11 @@ mod wallet;
 #[cfg(test)]
 mod tests;
 
+/// Compiles and runs the chapter's examples.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/sdk.md")]
+struct Chapter;
+
 pub use blindfold_wire::{
     Address, B256, Bytes, U256,
     envelope::SealedTransaction,
