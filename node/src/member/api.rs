@@ -299,7 +299,7 @@ impl NodeApi for Api {
         let (escrow_wei, executed_height) = self.shared.chain.read(|state| {
             let height = state.tip().height;
             let account = EscrowView::at(state, height).and_then(|view| view.account(payer)).map_err(failed)?;
-            Ok::<_, ReadError>((account.balance_wei, height))
+            Ok::<_, ReadError>((account.balance, height))
         })?;
         Ok(PayerDocument { address: payer, next_nonce, pending_nonce, escrow_wei, executed_height })
     }

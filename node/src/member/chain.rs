@@ -175,7 +175,7 @@ impl Chain {
         let mut accounts = BTreeMap::new();
         for payer in payers {
             let account = view.account(*payer)?;
-            accounts.insert(*payer, Account { next_nonce: account.next_nonce, budget: account.balance_wei });
+            accounts.insert(*payer, Account { next_nonce: account.next_nonce, budget: account.balance });
         }
         let root = match inner.roots.get(&height) {
             Some(root) => *root,
@@ -196,7 +196,7 @@ impl Chain {
         let mut accounts = HashMap::new();
         for payer in payers {
             let account = view.account(payer)?;
-            accounts.insert(payer, (account.next_nonce, account.balance_wei));
+            accounts.insert(payer, (account.next_nonce, account.balance));
         }
         for reservation in inner.ordered.values().flatten() {
             if let Some((next_nonce, escrow_wei)) = accounts.get_mut(&reservation.payer) {

@@ -154,7 +154,7 @@ impl Member {
         X: Sender<PublicKey = Identity>,
         R: Receiver<PublicKey = Identity>,
         P: Provider<PublicKey = Identity>,
-        B: Blocker<PublicKey = Identity>,
+        B: Blocker<PublicKey = Identity> + Sync,
     {
         let shared = Arc::new(Shared::open(Arc::clone(&genesis), secrets, &store, &options)?);
         pool::restore(&shared)?;

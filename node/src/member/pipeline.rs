@@ -129,7 +129,7 @@ impl<E, X, B> Pipeline<E, X, B>
 where
     E: Clock + Spawner,
     X: Sender<PublicKey = Identity>,
-    B: Blocker<PublicKey = Identity>,
+    B: Blocker<PublicKey = Identity> + Sync,
 {
     /// A pipeline that continues above the executed tip.
     pub fn new(
@@ -188,7 +188,11 @@ where
                 _ = self.context.sleep_until(tick_at) => None,
             };
             let handled = match event {
-                Some(event) => self.handle(event).await,
+                Some(event) => match self.handle(event).await {
+                    // An opened height may have made room for one that waits.
+                    Ok(()) => self.collect_waiting().await,
+                    failed => failed,
+                },
                 None => {
                     tick_at = self.context.current() + TICK;
                     self.tick().await
@@ -225,6 +229,7 @@ where
                 self.queue_opened(opened).await?;
             } else {
                 self.release_and_collect(batch, None, record).await?;
+                self.collect_waiting().await?;
             }
             height += 1;
         }
@@ -319,7 +324,6 @@ where
         }
         self.open.insert(batch.height(), (batch.clone(), self.now_ms(), 0));
         self.waiting.push_back((batch, ack));
-        self.collect_waiting().await?;
         if let Some(release) = own {
             self.on_bundle(release.bundle.as_ref().clone(), None).await?;
         }
@@ -462,8 +466,7 @@ where
         };
         self.shared.records.store_openings(&set, self.now_ms())?;
         self.resend.on_opened(height);
-        self.queue_opened(opened).await?;
-        self.collect_waiting().await
+        self.queue_opened(opened).await
     }
 
     async fn queue_opened(&mut self, opened: OpenedBatch) -> Result<(), MemberError> {

@@ -252,6 +252,7 @@ fn receipt(shared: &Shared, envelope_id: B256) -> Result<SignedReceipt, SubmitEr
     };
     let receipt = AdmissionReceipt {
         chain_id: shared.genesis.chain_id,
+        settlement: shared.genesis.settlement,
         envelope_id,
         member: keys.member,
         height_seen: shared.chain.progress().ordered_height,

@@ -1,28 +1,13 @@
 //! What a node's tasks keep in the database: one function a question, one atomic write a step.
 //!
-//! | family | key | value |
-//! |---|---|---|
-//! | heights | height | [`HeightRecord`] |
-//! | digests | commitment digest | height |
-//! | openings | height | opening set |
-//! | executed | height | block record of `execution` |
-//! | block hashes | EVM block hash | height |
-//! | transactions | inner transaction hash | height ‖ index |
-//! | envelopes | envelope id | height ‖ position |
-//! | mempool | envelope id | encoded envelope |
-//! | proposals | commitment digest | encoded block |
-//! | journal | slot | signed bytes |
-//! | first seen | epoch ‖ view | signed commitment |
-//! | evidence | evidence id | encoded evidence |
-//!
-//! Heights and numbers in keys are 8 bytes, big-endian. Finalized blocks and certificates are the
-//! engine's, in families of their own.
+//! Families and keys are named in [`Family`]; finalized blocks and certificates are the engine's, in
+//! families of their own.
 
 use super::MemberError;
-use crate::store::{Durability, Family, Store, StoreError, Write};
+use crate::store::{Durability, Family, Store, Write};
 use alloy_primitives::{B256, Bytes};
 use alloy_rlp::{Decodable as _, Encodable as _, RlpDecodable, RlpEncodable};
-use blindfold_committee::{batch::SealedBatch, journal::JournalStore};
+use blindfold_committee::batch::SealedBatch;
 use blindfold_execution::{BlockRecord, ExecutedBlock};
 use blindfold_mempool::Change;
 use blindfold_ordering::events;
@@ -156,11 +141,6 @@ impl Records {
     /// Records in `store`, for a committee of `members`.
     pub fn new(store: Store, members: usize) -> Self {
         Self { store, members }
-    }
-
-    /// The signing journal's table.
-    pub fn journal(&self) -> JournalTable {
-        JournalTable(self.store.clone())
     }
 
     fn read<T>(
@@ -371,22 +351,4 @@ fn put(family: Family, key: &[u8], value: Vec<u8>) -> Write {
 
 fn decode_height(bytes: &[u8]) -> Option<u64> {
     bytes.try_into().ok().map(u64::from_be_bytes)
-}
-
-/// The signing journal's table: every write is synchronous.
-#[derive(Clone)]
-pub struct JournalTable(Store);
-
-impl JournalStore for JournalTable {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, blindfold_committee::StoreError> {
-        self.0.get(Family::Journal, key).map_err(journal_error)
-    }
-
-    fn put_synced(&self, key: &[u8], value: &[u8]) -> Result<(), blindfold_committee::StoreError> {
-        self.0.write(vec![put(Family::Journal, key, value.to_vec())], Durability::Synced).map_err(journal_error)
-    }
-}
-
-fn journal_error(error: StoreError) -> blindfold_committee::StoreError {
-    blindfold_committee::StoreError::new(error)
 }

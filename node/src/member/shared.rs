@@ -4,7 +4,7 @@ use super::{
     MemberError, Options,
     cache::Checker,
     chain::Chain,
-    records::{JournalTable, Records},
+    records::Records,
 };
 use crate::{metrics, rpc::api::NodeEvent, store::Store};
 use alloy_primitives::B256;
@@ -42,9 +42,9 @@ pub struct Keys {
     /// Signs commitments, bundles, receipts.
     pub signer: SigningKey,
     /// Signs each slot at most once.
-    pub journal: Arc<SigningJournal<JournalTable>>,
+    pub journal: Arc<SigningJournal<Store>>,
     /// Releases shares.
-    pub releaser: Arc<Releaser<JournalTable>>,
+    pub releaser: Arc<Releaser<Store>>,
 }
 
 /// What the tasks of a node share.
@@ -99,7 +99,7 @@ impl Shared {
             }
             Err(error) => return Err(error.into()),
         };
-        let keys = secrets.map(|secrets| Keys::open(&genesis, secrets, &records)).transpose()?;
+        let keys = secrets.map(|secrets| Keys::open(&genesis, secrets, store)).transpose()?;
         let bounds = &options.mempool;
         let pool = Mempool::new(MempoolConfig {
             max_bytes: bounds.max_bytes,
@@ -208,7 +208,7 @@ impl Shared {
 }
 
 impl Keys {
-    fn open(genesis: &Genesis, secrets: &MemberSecrets, records: &Records) -> Result<Self, MemberError> {
+    fn open(genesis: &Genesis, secrets: &MemberSecrets, store: &Store) -> Result<Self, MemberError> {
         let wrong = |what: &str| MemberError::Keys(format!("the secrets file: {what}"));
         let info = usize::try_from(secrets.member())
             .ok()
@@ -222,7 +222,7 @@ impl Keys {
         if key.verification_key() != info.verification_key {
             return Err(wrong("its decryption share is not the one in the genesis"));
         }
-        let journal = Arc::new(SigningJournal::new(records.journal()));
+        let journal = Arc::new(SigningJournal::new(store.clone()));
         let seat =
             MemberSeat { chain_id: genesis.chain_id, settlement: genesis.settlement, member: secrets.member() };
         let releaser = Arc::new(Releaser::new(seat, key, signer.clone(), Arc::clone(&journal)));
