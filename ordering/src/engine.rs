@@ -26,7 +26,7 @@ use crate::{
     watch::Watch,
 };
 use blindfold_wire::{
-    Block, Genesis, SignedCommitment, VoteCommittee, VoteKeyError, engine_namespace,
+    Block, Genesis, GenesisError, SignedCommitment, VoteCommittee, VoteKeyError, engine_namespace,
 };
 use commonware_broadcast::buffered;
 use commonware_codec::DecodeExt as _;

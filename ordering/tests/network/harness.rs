@@ -382,8 +382,5 @@ pub type SimSender = simulated::Sender<Identity, Context>;
 pub type SimReceiver = simulated::Receiver<Identity>;
 
 fn signer(committee: &TestCommittee, member: usize) -> SigningKey {
-    committee.members[member]
-        .signer
-        .expose(|bytes| SigningKey::from_bytes(bytes))
-        .expect("a valid key")
+    committee.members[member].signer.expose(SigningKey::from_bytes).expect("a valid key")
 }
