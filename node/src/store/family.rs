@@ -1,0 +1,105 @@
+//! The column families, each with one kind of key and value.
+
+use blindfold_execution::state::Column as StateColumn;
+
+/// One column family. All integers in keys are big-endian, so that keys sort by number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Family {
+    /// Name → value: chain and schema version. Written by [`Store`](super::Store) alone.
+    Meta,
+    /// Height (8 bytes) → final block, in the engine's encoding.
+    Blocks,
+    /// Height (8) → digest of the block in [`Self::Blocks`] (32).
+    BlockDigests,
+    /// Block digest (32) → height (8).
+    BlockHeights,
+    /// Height (8) → block digest (32) ‖ finalization certificate in the engine's encoding.
+    Certificates,
+    /// Block digest (32) → height (8) of its certificate.
+    CertificateHeights,
+    /// Height (8) → what this node knows of a final height: commitment, proof that it is final.
+    Heights,
+    /// Commitment digest (32) → height (8).
+    Digests,
+    /// Commitment digest (32) → block this node proposed or signed.
+    Proposals,
+    /// Epoch (8) ‖ view (8) → first commitment seen signed for it.
+    FirstSeen,
+    /// Height (8) → openings.
+    Openings,
+    /// Height (8) → executed block: header, transactions, receipts, outcomes.
+    Executed,
+    /// EVM block hash (32) → height (8).
+    BlockHashes,
+    /// Inner transaction hash (32) → height (8) ‖ index (4).
+    Transactions,
+    /// Envelope id (32) → height (8) ‖ position (4) at which it was ordered.
+    Envelopes,
+    /// Envelope id (32) → encoded envelope waiting to be ordered.
+    Mempool,
+    /// Digest (32) → encoded evidence.
+    Evidence,
+    /// Slot → signed digest and bytes; only ever written with fsync, never deleted.
+    Journal,
+    /// The executed state; see [`blindfold_execution::state::Column`].
+    State(StateColumn),
+}
+
+impl Family {
+    /// Every column family besides those of the state.
+    const OWN: [Self; 18] = [
+        Self::Meta,
+        Self::Blocks,
+        Self::BlockDigests,
+        Self::BlockHeights,
+        Self::Certificates,
+        Self::CertificateHeights,
+        Self::Heights,
+        Self::Digests,
+        Self::Proposals,
+        Self::FirstSeen,
+        Self::Openings,
+        Self::Executed,
+        Self::BlockHashes,
+        Self::Transactions,
+        Self::Envelopes,
+        Self::Mempool,
+        Self::Evidence,
+        Self::Journal,
+    ];
+
+    /// Every column family.
+    pub fn all() -> impl Iterator<Item = Self> {
+        Self::OWN.into_iter().chain(StateColumn::ALL.into_iter().map(Self::State))
+    }
+
+    /// The name on disk. Never changes without a new [`SCHEMA_VERSION`](super::SCHEMA_VERSION).
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Meta => "meta",
+            Self::Blocks => "blocks",
+            Self::BlockDigests => "block_digests",
+            Self::BlockHeights => "block_heights",
+            Self::Certificates => "certificates",
+            Self::CertificateHeights => "certificate_heights",
+            Self::Heights => "heights",
+            Self::Digests => "digests",
+            Self::Proposals => "proposals",
+            Self::FirstSeen => "first_seen",
+            Self::Openings => "openings",
+            Self::Executed => "executed",
+            Self::BlockHashes => "block_hashes",
+            Self::Transactions => "transactions",
+            Self::Envelopes => "envelopes",
+            Self::Mempool => "mempool",
+            Self::Evidence => "evidence",
+            Self::Journal => "journal",
+            Self::State(column) => column.name(),
+        }
+    }
+
+    /// Whether values are large and rarely read, so that they are not to crowd the cache.
+    pub(super) const fn is_bulk(self) -> bool {
+        matches!(self, Self::Blocks | Self::Proposals | Self::Openings | Self::Executed)
+    }
+}
