@@ -110,7 +110,7 @@ async fn serve(incoming: Incoming, slot: HandshakeSlot, shared: Arc<Shared>) {
     if !peer.may_accept(Instant::now()) {
         return refuse(CloseCode::TooOften);
     }
-    link::run(shared, peer, connection).await;
+    link::run(shared, peer, connection, None).await;
 }
 
 /// Keeps one dialing task per peer that this node is to dial.
@@ -179,9 +179,9 @@ async fn dial(
         {
             let dialed = connect(&endpoint, &config, &address, attempt);
             match timeout(HANDSHAKE_TIMEOUT, dialed).await {
-                Ok(Ok(connection)) => {
+                Ok(Ok((connection, first))) => {
                     let since = Instant::now();
-                    link::run(shared.clone(), peer.clone(), connection).await;
+                    link::run(shared.clone(), peer.clone(), connection, Some(first)).await;
                     if since.elapsed() >= STABLE_LINK {
                         attempt = 0;
                     }
@@ -203,12 +203,15 @@ async fn dial(
 }
 
 /// One attempt: resolves the name afresh and takes its addresses in turn.
+///
+/// In TLS 1.3 the dialer is done before the listener has judged the dialer's key. So a link counts
+/// as made only when the listener's first stream arrives; until then no message is entrusted to it.
 async fn connect(
     endpoint: &Endpoint,
     config: &quinn::ClientConfig,
     address: &str,
     attempt: u32,
-) -> Result<quinn::Connection, String> {
+) -> Result<(quinn::Connection, quinn::RecvStream), String> {
     let local = endpoint.local_addr().map_err(|error| error.to_string())?;
     let resolved = tokio::net::lookup_host(address).await.map_err(|error| error.to_string())?;
     let usable: Vec<SocketAddr> =
@@ -217,9 +220,10 @@ async fn connect(
         return Err("no address of the socket's family".to_owned());
     }
     let target = usable[attempt as usize % usable.len()];
-    endpoint
+    let connecting = endpoint
         .connect_with(config.clone(), target, tls::SERVER_NAME)
-        .map_err(|error| error.to_string())?
-        .await
-        .map_err(|error| error.to_string())
+        .map_err(|error| error.to_string())?;
+    let connection = connecting.await.map_err(|error| error.to_string())?;
+    let first = connection.accept_uni().await.map_err(|error| error.to_string())?;
+    Ok((connection, first))
 }

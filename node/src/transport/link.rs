@@ -46,7 +46,13 @@ struct Opened {
 }
 
 /// Serves `connection` until it ends. Returns at once if the peer is not permitted any more.
-pub(super) async fn run(shared: Arc<Shared>, peer: Arc<Peer>, connection: Connection) {
+/// `first` is a stream of the peer's that was accepted already.
+pub(super) async fn run(
+    shared: Arc<Shared>,
+    peer: Arc<Peer>,
+    connection: Connection,
+    first: Option<RecvStream>,
+) {
     let Some(id) = shared.install(&peer, &connection) else { return };
     let name = short_name(&peer.key);
     tracing::info!(target: "transport", peer = name, "connected");
@@ -59,12 +65,14 @@ pub(super) async fn run(shared: Arc<Shared>, peer: Arc<Peer>, connection: Connec
     }
     let claimed = vec![false; shared.channels.len()];
     let opened = Arc::new(Mutex::new(Opened { total: 0, claimed }));
+    if let Some(first) = first {
+        tasks.spawn(read(shared.clone(), peer.clone(), opened.clone(), first));
+    }
     let fault = loop {
         tokio::select! {
             stream = connection.accept_uni() => match stream {
                 Ok(stream) => {
-                    let (shared, peer, opened) = (shared.clone(), peer.clone(), opened.clone());
-                    tasks.spawn(async move { read(&shared, &peer, &opened, stream).await });
+                    tasks.spawn(read(shared.clone(), peer.clone(), opened.clone(), stream));
                 }
                 Err(_) => break None,
             },
@@ -141,9 +149,9 @@ async fn write(
 
 /// Reads one stream into its channel's inbox. `Ok` when the stream or link ends.
 async fn read(
-    shared: &Shared,
-    peer: &Peer,
-    opened: &Mutex<Opened>,
+    shared: Arc<Shared>,
+    peer: Arc<Peer>,
+    opened: Arc<Mutex<Opened>>,
     mut stream: RecvStream,
 ) -> Result<(), Fault> {
     let mut id = [0u8; 8];
@@ -177,7 +185,7 @@ async fn read(
         if stream.read_exact(&mut len).await.is_err() {
             return Ok(());
         }
-        let proceed = receive_frame(shared, peer, index, u32::from_be_bytes(len), &mut stream);
+        let proceed = receive_frame(&shared, &peer, index, u32::from_be_bytes(len), &mut stream);
         if !proceed.await? {
             return Ok(());
         }

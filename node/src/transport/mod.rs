@@ -201,8 +201,8 @@ impl Drop for Transport {
 }
 
 fn check_channels(channels: &[ChannelSpec]) -> Result<(), TransportError> {
-    if channels.len() > config::MAX_CHANNELS {
-        return Err(TransportError::Config("more channels than MAX_CHANNELS"));
+    if channels.is_empty() || channels.len() > config::MAX_CHANNELS {
+        return Err(TransportError::Config("between 1 and MAX_CHANNELS channels are needed"));
     }
     let (mut ids, mut names) = (BTreeSet::new(), BTreeSet::new());
     for spec in channels {

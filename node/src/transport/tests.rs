@@ -442,6 +442,7 @@ fn a_second_stream_for_a_channel_is_a_fault() {
 #[test]
 fn bad_channels_are_refused_at_start() {
     run(async {
+        assert!(matches!(Transport::bind(config(1, 0), []), Err(TransportError::Config(_))));
         let refused = |specs: [ChannelSpec; 2]| {
             matches!(Transport::bind(config(1, 0), specs), Err(TransportError::Channel { .. }))
         };
