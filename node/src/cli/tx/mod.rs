@@ -5,6 +5,8 @@
 //! only if the sender also pays, which is public anyway.
 
 mod input;
+#[cfg(test)]
+mod tests;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
