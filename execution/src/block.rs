@@ -293,7 +293,9 @@ impl From<&Receipt> for StoredReceipt {
             gas_used: receipt.gas_used,
             cumulative_gas_used: receipt.cumulative_gas_used,
             effective_gas_price_wei: receipt.effective_gas_price_wei,
-            contract_address: optional(receipt.contract_address.as_ref().map(|address| address.as_slice())),
+            contract_address: optional(
+                receipt.contract_address.as_ref().map(|address| address.as_slice()),
+            ),
             logs: receipt.logs.clone(),
         }
     }
@@ -362,8 +364,7 @@ impl StoredOutcome {
         let verdict = match self.kind {
             EXECUTED => Verdict::Executed {
                 transaction_index: self.detail,
-                transaction_hash: transaction_hash
-                    .ok_or(RecordError::Field("transaction hash"))?,
+                transaction_hash: transaction_hash.ok_or(RecordError::Field("transaction hash"))?,
                 success: self.success,
             },
             SKIPPED => Verdict::Skipped {

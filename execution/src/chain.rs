@@ -158,8 +158,7 @@ fn put_escrow(overlay: &mut Overlay, genesis: &Genesis) -> Result<(), GenesisSta
 pub(crate) fn tip_writes(tip: &Tip) -> Vec<StateWrite> {
     let key = |height: u64| height.to_be_bytes().to_vec();
     let hash: B256 = tip.block_hash;
-    let mut writes =
-        vec![tip.write(), (Column::BlockHashes, key(tip.height), Some(hash.to_vec()))];
+    let mut writes = vec![tip.write(), (Column::BlockHashes, key(tip.height), Some(hash.to_vec()))];
     if let Some(oldest) = tip.height.checked_sub(BLOCK_HASH_HEIGHTS) {
         writes.push((Column::BlockHashes, key(oldest), None));
     }

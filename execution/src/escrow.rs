@@ -214,9 +214,8 @@ impl EscrowView {
         let mut former = HashMap::new();
         for changed_at in height + 1..=tip {
             let damaged = || StoreError::damaged(Column::EscrowHistory, "former values");
-            let bytes = state
-                .get(Column::EscrowHistory, &changed_at.to_be_bytes())?
-                .ok_or_else(damaged)?;
+            let bytes =
+                state.get(Column::EscrowHistory, &changed_at.to_be_bytes())?.ok_or_else(damaged)?;
             for FormerSlot { slot, value } in decode_history(&bytes).map_err(|_| damaged())? {
                 // The first height that changed a slot holds the value we look for.
                 former.entry(slot).or_insert(value);

@@ -159,23 +159,26 @@ pub fn estimate_gas(
     // The call is known to succeed with `enough` and to fail below `too_little`.
     let mut enough = cap;
     let mut too_little = first.gas_used.saturating_sub(1);
-    // All but one 64th of the gas reaches a callee (EIP-150), so this often fits at once.
-    let mut candidate = first.gas_used.saturating_add(first.gas_used / 63 + 2_300);
-    for _ in 0..MAX_ESTIMATE_RUNS {
+    // What was used often suffices; if not, then because a call holds one 64th back (EIP-150) or
+    // wants a stipend to be there.
+    let likely = [first.gas_used, first.gas_used.saturating_add(first.gas_used / 63 + 2_300)];
+    for attempt in 0..MAX_ESTIMATE_RUNS {
         if enough.saturating_sub(too_little) <= 1
             || enough - too_little <= enough / ESTIMATE_TOLERANCE_DIVISOR
         {
             break;
         }
-        if candidate <= too_little || candidate >= enough {
-            candidate = too_little + (enough - too_little) / 2;
-        }
+        let middle = too_little + (enough - too_little) / 2;
+        let candidate = likely
+            .get(attempt)
+            .copied()
+            .filter(|likely| *likely > too_little && *likely < enough)
+            .unwrap_or(middle);
         match run(state, settings, request, candidate) {
             Ok(result) if result.is_success() => enough = candidate,
             Ok(_) | Err(CallError::Invalid(SkipReason::IntrinsicGas)) => too_little = candidate,
             Err(error) => return Err(error),
         }
-        candidate = 0;
     }
     state.check_current()?;
     Ok(enough)
@@ -248,11 +251,6 @@ fn tx_env(chain_id: u64, request: &CallRequest, gas_limit: u64) -> TxEnv {
         gas_priority_fee: Some(request.max_priority_fee_per_gas.unwrap_or(0).min(fee)),
         blob_hashes: Vec::new(),
         max_fee_per_blob_gas: 0,
-        authorization_list: request
-            .authorization_list
-            .iter()
-            .cloned()
-            .map(Either::Left)
-            .collect(),
+        authorization_list: request.authorization_list.iter().cloned().map(Either::Left).collect(),
     }
 }

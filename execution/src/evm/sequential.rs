@@ -186,8 +186,7 @@ impl<'a> Run<'a, &'a mut Overlay> {
         let size_bytes = item.envelope.size_bytes();
         let base_fee = u128::from(self.facts.base_fee_wei);
         let params = self.params;
-        let charge =
-            |used_gas| fees::charge(params, header, size_bytes, base_fee, used_gas);
+        let charge = |used_gas| fees::charge(params, header, size_bytes, base_fee, used_gas);
 
         let due_wei = charge(0);
         let taken_wei = escrow::take(self.overlay(), payer, due_wei)?;
@@ -211,8 +210,7 @@ impl<'a> Run<'a, &'a mut Overlay> {
 
         let beneficiary = self.facts.beneficiary;
         let charge_wei = charge(used_gas);
-        let charge_wei =
-            escrow::settle(self.overlay(), payer, taken_wei, charge_wei, beneficiary)?;
+        let charge_wei = escrow::settle(self.overlay(), payer, taken_wei, charge_wei, beneficiary)?;
         Ok(Outcome { envelope_id: item.envelope.id(), payer, charge_wei, verdict })
     }
 

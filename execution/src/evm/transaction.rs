@@ -38,8 +38,7 @@ impl Transaction {
             Some(0x80..) => return Err(SkipReason::Undecodable),
             Some(_) => return Err(SkipReason::UnsupportedType),
         }
-        let signed =
-            TxEnvelope::decode_2718_exact(message).map_err(|_| SkipReason::Undecodable)?;
+        let signed = TxEnvelope::decode_2718_exact(message).map_err(|_| SkipReason::Undecodable)?;
         // The hash of a transaction must not depend on how somebody chose to encode it.
         if signed.encoded_2718() != message {
             return Err(SkipReason::Undecodable);

@@ -13,7 +13,7 @@ mod store;
 mod trie;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use account::Account;
 pub use parent::{Layer, MAX_LAYERS, ParentState, StateError, Tip};

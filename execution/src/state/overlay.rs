@@ -132,8 +132,7 @@ impl Overlay {
 
     /// Takes an account and its storage out of the state.
     pub(crate) fn destroy(&mut self, address: Address) -> Result<(), StoreError> {
-        *self.entry(address)? =
-            Changed { account: None, wiped: true, storage: BTreeMap::new() };
+        *self.entry(address)? = Changed { account: None, wiped: true, storage: BTreeMap::new() };
         Ok(())
     }
 
@@ -219,7 +218,8 @@ impl Overlay {
         }
 
         let (state_root, nodes) = accounts.finish();
-        writes.extend(nodes.into_iter().map(|(path, node)| (Column::AccountTrie, path, Some(node))));
+        writes
+            .extend(nodes.into_iter().map(|(path, node)| (Column::AccountTrie, path, Some(node))));
         for (hash, code) in &self.codes {
             writes.push((Column::Code, hash.to_vec(), Some(code.to_vec())));
         }
@@ -247,8 +247,7 @@ impl Overlay {
             row.storage_root,
         );
         for (slot, value) in &changed.storage {
-            let was =
-                if changed.wiped { U256::ZERO } else { self.parent_slot(address, *slot)? };
+            let was = if changed.wiped { U256::ZERO } else { self.parent_slot(address, *slot)? };
             if was == *value {
                 continue;
             }

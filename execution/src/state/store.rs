@@ -112,7 +112,8 @@ impl StateWrites {
     /// Looks a key up: `None` if the block did not touch it, `Some(None)` if it deleted it.
     #[must_use]
     pub fn get(&self, column: Column, key: &[u8]) -> Option<Option<&[u8]>> {
-        let at = self.0.binary_search_by(|(c, k, _)| (*c, k.as_slice()).cmp(&(column, key))).ok()?;
+        let at =
+            self.0.binary_search_by(|(c, k, _)| (*c, k.as_slice()).cmp(&(column, key))).ok()?;
         self.0.get(at).map(|(_, _, value)| value.as_deref())
     }
 
@@ -163,14 +164,18 @@ impl MemoryStore {
         Ok(())
     }
 
-    /// How many keys the column holds.
+    /// Everything one column holds, by key.
     ///
     /// # Errors
     ///
     /// [`StoreError::Backend`] if a thread panicked while it held the store.
-    pub fn count(&self, column: Column) -> Result<usize, StoreError> {
+    pub fn entries(&self, column: Column) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
         let columns = self.columns.read().map_err(|_| poisoned())?;
-        Ok(columns.keys().filter(|(c, _)| *c == column).count())
+        Ok(columns
+            .iter()
+            .filter(|((c, _), _)| *c == column)
+            .map(|((_, key), value)| (key.clone(), value.clone()))
+            .collect())
     }
 }
 

@@ -1,0 +1,9 @@
+//! Blocks executed end to end, from sealed envelopes to roots and receipts.
+//!
+//! Every block of every test is checked against the flat tables: the state root is recomputed
+//! from scratch, and no wei appears or disappears but what the base fee burns.
+
+mod charges;
+mod contracts;
+mod harness;
+mod skips;
