@@ -80,7 +80,7 @@ const GROUP_ORDER_BE: [u8; 32] =
 pub(super) fn torsion(order: u64) -> Sum {
     let mut order_le = GROUP_ORDER_BE;
     order_le.reverse();
-    let divided = if order == 0 { 1 } else { TORSION_EXPONENT / order };
+    let divided = TORSION_EXPONENT.checked_div(order).unwrap_or(1);
     for x in 1u8.. {
         let mut bytes = [0; 48];
         bytes[0] = 0x80;
