@@ -4,11 +4,12 @@
 //!
 //! # What a digest fixes
 //! The digest fixes the commitment, and through `order_root` every envelope's id, and so every byte
-//! of an envelope but the payer's signature. Whoever relays a block can garble those signatures
-//! without changing the digest. No garbled copy passes [`Block::check_envelopes`]: another
-//! recovered payer means another label, under which the ciphertext's proof fails. A receiver must
-//! therefore run that check **while decoding**, and blame the sender of bytes that fail it, not the
-//! digest: another peer may hold the right bytes.
+//! of an envelope but the payer's signature. Whoever relays a block can garble the leader's and the
+//! payers' signatures without changing the digest. A garbled leader's signature recovers to someone
+//! else than the scheduled leader. A garbled payer's does not pass [`Block::check_envelopes`]:
+//! another recovered payer means another label, under which the ciphertext's proof fails. A receiver
+//! must therefore run both checks **while decoding**, and blame the sender of bytes that fail them,
+//! not the digest: another peer may hold the right bytes.
 
 use alloy_primitives::{B256, Bytes};
 

@@ -23,12 +23,12 @@ pub enum Finality {
 /// Only [`Certified::by_certificate`] and [`Certified::by_child`] make one; each verifies first. A
 /// member releases decryption shares for nothing else.
 ///
-/// ```compile_fail
+/// ```compile_fail,E0451
 /// use blindfold_wire::{Certified, OrderCommitment};
 /// let forged = Certified { value: OrderCommitment::default(), digest: Default::default(), finality: todo!() };
 /// ```
 ///
-/// ```compile_fail
+/// ```compile_fail,E0277
 /// use blindfold_wire::{Certified, OrderCommitment};
 /// let forged: Certified<OrderCommitment> = OrderCommitment::default().into();
 /// ```

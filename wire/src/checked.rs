@@ -107,7 +107,7 @@ struct Inner {
 ///
 /// There is no way to make one without the checks:
 ///
-/// ```compile_fail
+/// ```compile_fail,E0451
 /// let envelope = blindfold_wire::CheckedEnvelope { inner: todo!() };
 /// ```
 #[derive(Clone, Debug)]
@@ -145,7 +145,7 @@ impl CheckedEnvelope {
             let items: Vec<_> = verdicts
                 .iter()
                 .flatten()
-                .map(|checked| (checked.inner.label.clone(), &checked.inner.envelope.ciphertext))
+                .map(|checked| (checked.inner.label, &checked.inner.envelope.ciphertext))
                 .collect();
             blindfold_crypto::verify_batch(&rules.committee, &items, weights_seed)
         };

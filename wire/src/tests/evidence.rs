@@ -126,7 +126,7 @@ fn a_wrong_share_convicts_and_a_right_one_does_not() {
         let bundle = bundle(member, commitment.height, commitment.digest(), shares.to_vec());
         BadShare {
             bundle: bundle.signed_header(),
-            share: shares[position as usize].clone(),
+            share: shares[position as usize],
             share_proof: share_proof(shares, position).expect("in range"),
             commitment: commitment.clone(),
             envelope: envelopes[position as usize].bytes().to_vec(),
@@ -142,7 +142,7 @@ fn a_wrong_share_convicts_and_a_right_one_does_not() {
         for wrong in [
             FOUR.members[0].decryption.share(u).expect("a point"),
             Share([0; 96]),
-            right[(position as usize + 1) % 3].clone(),
+            right[(position as usize + 1) % 3],
         ] {
             let mut shares = right.clone();
             shares[position as usize] = wrong;
@@ -162,10 +162,7 @@ fn a_wrong_share_convicts_and_a_right_one_does_not() {
         judge(BadShare { envelope: b.envelope.clone(), ..a.clone() }),
         Err(EvidenceError::Unlinked)
     );
-    assert_eq!(
-        judge(BadShare { share: b.share.clone(), ..a.clone() }),
-        Err(EvidenceError::Unlinked)
-    );
+    assert_eq!(judge(BadShare { share: b.share, ..a.clone() }), Err(EvidenceError::Unlinked));
     let other_order = OrderCommitment { timestamp_ms: 0, ..commitment.clone() };
     assert_eq!(
         judge(BadShare { commitment: other_order, ..a.clone() }),
