@@ -307,7 +307,7 @@ impl Model {
     }
 
     fn missing(&self, start: u64, max: usize) -> Vec<u64> {
-        let last = self.last().unwrap_or(0);
+        let Some(last) = self.last() else { return Vec::new() };
         (start..=last).filter(|height| !self.has(*height)).take(max).collect()
     }
 

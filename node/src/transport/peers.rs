@@ -421,3 +421,65 @@ impl Drop for HandshakeSlot {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::Identity;
+
+    fn key(seed: u8) -> PublicKey {
+        Identity::from_seed([seed; 32]).expect("seed").public_key()
+    }
+
+    #[test]
+    fn exactly_one_side_of_each_pair_dials() {
+        let keys: Vec<_> = (1..=6).map(key).collect();
+        for members in 0u32..64 {
+            let is_member = |at: &usize| members & (1 << at) != 0;
+            let members = (0..6).filter(is_member).map(|at| keys[at].clone()).collect();
+            let table = Table { members, ..Table::default() };
+            for a in &keys {
+                for b in keys.iter().filter(|b| *b != a) {
+                    assert_ne!(dials(&table, a, b), dials(&table, b, a));
+                    let follower_side = table.members.contains(b) && !table.members.contains(a);
+                    assert!(!follower_side || dials(&table, a, b), "followers dial members");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn tables_are_bounded_and_members_come_first() {
+        let shared = Shared::new(key(0), Vec::new(), BTreeMap::new());
+        // Many followers, few members: all keys below are distinct valid keys.
+        let keys: Vec<PublicKey> = (0..MAX_PEERS + 8)
+            .map(|at| {
+                let mut seed = [1; 32];
+                seed[..8].copy_from_slice(&(at as u64).to_be_bytes());
+                Identity::from_seed(seed).expect("seed").public_key()
+            })
+            .collect();
+        let (members, followers) = keys.split_at(4);
+        let tracked = TrackedPeers::new(
+            Set::from_iter_dedup(members.iter().cloned()),
+            Set::from_iter_dedup(followers.iter().cloned()),
+        );
+        shared.track(0, tracked);
+        assert_eq!(shared.peers().len(), MAX_PEERS);
+        assert!(members.iter().all(|key| shared.permits(key)));
+    }
+
+    #[test]
+    fn bans_end_with_their_peer() {
+        let shared = Shared::new(key(0), Vec::new(), BTreeMap::new());
+        shared.track(0, Set::from_iter_dedup([key(1), key(2)]).into());
+        shared.ban(&key(1));
+        shared.ban(&key(9));
+        assert!(!shared.permits(&key(1)));
+        assert!(shared.permits(&key(2)));
+        assert!(!shared.permits(&key(9)), "never tracked");
+        assert_eq!(shared.table.lock().banned_until.len(), 1, "strangers take no memory");
+        shared.block(key(2));
+        assert!(!shared.permits(&key(2)));
+    }
+}

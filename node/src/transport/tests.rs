@@ -406,35 +406,53 @@ fn a_follower_dials_members_whatever_its_key() {
     });
 }
 
+/// A listening node, and a peer it knows that speaks bare QUIC.
+async fn raw_peer() -> (Node, Endpoint, quinn::Connection) {
+    let (low, high) = if key(1) < key(2) { (1, 2) } else { (2, 1) };
+    let mut listener = start(config(high, 0), [small(), large()]);
+    listener.control.track(0, Set::from_iter_dedup([key(low), key(high)]));
+    let identity = Identity::from_seed([low; 32]).expect("seed");
+    let crypto = tls::client_crypto(&identity, &GENESIS, key(high)).expect("crypto");
+    let raw = Endpoint::client(SocketAddr::from(([127, 0, 0, 1], 0))).expect("bind");
+    let client = quinn::ClientConfig::new(Arc::new(crypto));
+    let target = listener.transport.local_addr().expect("bound");
+    let dialed = raw.connect_with(client, target, tls::SERVER_NAME).expect("config");
+    let connection = dialed.await.expect("a known key may connect");
+    (listener, raw, connection)
+}
+
+async fn closed_for_a_fault(connection: &quinn::Connection) {
+    let closed = timeout(PATIENCE, connection.closed()).await.expect("closed");
+    let expected = quinn::VarInt::from(CloseCode::Fault);
+    assert!(
+        matches!(&closed, quinn::ConnectionError::ApplicationClosed(close)
+            if close.error_code == expected),
+        "{closed:?}"
+    );
+}
+
 #[test]
 fn a_second_stream_for_a_channel_is_a_fault() {
     run(async {
-        let (low, high) = if key(1) < key(2) { (1, 2) } else { (2, 1) };
-        let mut listener = start(config(high, 0), [small(), large()]);
-        listener.control.track(0, Set::from_iter_dedup([key(low), key(high)]));
-        let identity = Identity::from_seed([low; 32]).expect("seed");
-        let crypto = tls::client_crypto(&identity, &GENESIS, key(high)).expect("crypto");
-        let raw = Endpoint::client(SocketAddr::from(([127, 0, 0, 1], 0))).expect("bind");
-        let client = quinn::ClientConfig::new(Arc::new(crypto));
-        let target = listener.transport.local_addr().expect("bound");
-        let connection = raw
-            .connect_with(client, target, tls::SERVER_NAME)
-            .expect("config")
-            .await
-            .expect("a known key may connect");
+        let (listener, _raw, connection) = raw_peer().await;
         let mut streams = Vec::new();
         for _ in 0..2 {
             let mut stream = connection.open_uni().await.expect("credit");
             stream.write_all(&0u64.to_be_bytes()).await.expect("open");
             streams.push(stream);
         }
-        let closed = timeout(PATIENCE, connection.closed()).await.expect("closed");
-        let expected = quinn::VarInt::from(CloseCode::Fault);
-        assert!(
-            matches!(&closed, quinn::ConnectionError::ApplicationClosed(close)
-                if close.error_code == expected),
-            "{closed:?}"
-        );
+        closed_for_a_fault(&connection).await;
+        assert_eq!(listener.control.stats().faults, 1);
+    });
+}
+
+#[test]
+fn a_stream_that_never_names_its_channel_is_a_fault() {
+    run(async {
+        let (listener, _raw, connection) = raw_peer().await;
+        let mut stream = connection.open_uni().await.expect("credit");
+        stream.write_all(&[0]).await.expect("open");
+        closed_for_a_fault(&connection).await;
         assert_eq!(listener.control.stats().faults, 1);
     });
 }
