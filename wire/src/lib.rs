@@ -41,6 +41,7 @@ mod human;
 pub mod merkle;
 pub mod opened;
 pub mod opening;
+pub mod params;
 pub mod receipt;
 pub mod signature;
 pub mod status;
@@ -75,10 +76,11 @@ pub use crate::{
         MIN_GAS_CLASS, SealedTransaction, gas_class, is_gas_class, key_id, sign_envelope,
     },
     evidence::{BadShare, Evidence, EvidenceError, MAX_EVIDENCE_BYTES, Offender},
-    genesis::{ChainParams, CommitteeInfo, Genesis, GenesisAccount, GenesisError, MemberInfo},
+    genesis::{CommitteeInfo, Genesis, GenesisAccount, GenesisError, MemberInfo},
     merkle::MerkleProof,
     opened::{OpenedBatch, OpenedBatchError, OpenedEnvelope},
     opening::{MAX_OPENING_BYTES, OpeningSet, decode_opening, encode_opening, opening_hash},
+    params::ChainParams,
     receipt::{AdmissionReceipt, SignedReceipt},
     signature::{Signature65, SignatureError, SigningKey, SigningKeyError},
     status::{SkipReason, TxStatus},
