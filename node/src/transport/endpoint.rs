@@ -90,7 +90,7 @@ pub(super) async fn accept(endpoint: Endpoint, shared: Arc<Shared>) {
 async fn serve(incoming: Incoming, slot: HandshakeSlot, shared: Arc<Shared>) {
     let remote = incoming.remote_address();
     let Ok(Ok(connection)) = timeout(HANDSHAKE_TIMEOUT, incoming).await else {
-        tracing::debug!(target: "transport", %remote, "handshake refused");
+        tracing::debug!(target: "blindfold::transport", %remote, "handshake refused");
         shared.meters.handshakes_refused.add(1);
         return;
     };
@@ -143,7 +143,7 @@ pub(super) async fn supervise(
                     dialers.insert(key, (peer, tasks.spawn(dialer)));
                 }
                 Err(error) => {
-                    tracing::error!(target: "transport", %error, "cannot dial {}", short_name(&key));
+                    tracing::error!(target: "blindfold::transport", %error, "cannot dial {}", short_name(&key));
                 }
             }
         }
@@ -193,7 +193,7 @@ async fn dial(
                     };
                     shared.meters.dials_failed.add(1);
                     let peer = short_name(&peer.key);
-                    tracing::debug!(target: "transport", peer, address, reason, "dial failed");
+                    tracing::debug!(target: "blindfold::transport", peer, address, reason, "dial failed");
                 }
             }
         }

@@ -99,7 +99,7 @@ impl CheckedSender for Checked {
         if message.len() > spec.max_message_bytes {
             self.shared.meters.oversize_sends.add(1);
             tracing::error!(
-                target: "transport",
+                target: "blindfold::transport",
                 channel = spec.name,
                 len_bytes = message.len(),
                 max_bytes = spec.max_message_bytes,

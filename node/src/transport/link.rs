@@ -55,7 +55,7 @@ pub(super) async fn run(
 ) {
     let Some(id) = shared.install(&peer, &connection) else { return };
     let name = short_name(&peer.key);
-    tracing::info!(target: "transport", peer = name, "connected");
+    tracing::info!(target: "blindfold::transport", peer = name, "connected");
     let generations: Vec<u64> = peer.channels.iter().map(|ch| ch.outbox.attach()).collect();
     let _live = Live { shared: &shared, peer: &peer, id, generations: generations.clone() };
     // Declared after `_live`, hence gone before it says that the link is.
@@ -84,13 +84,13 @@ pub(super) async fn run(
         }
     };
     if let Some(fault) = fault {
-        tracing::warn!(target: "transport", peer = name, %fault, "peer broke the protocol");
+        tracing::warn!(target: "blindfold::transport", peer = name, %fault, "peer broke the protocol");
         shared.meters.faults.add(1);
         shared.ban(&peer.key);
         connection.close(CloseCode::Fault.into(), CloseCode::Fault.reason());
     }
     let reason = connection.closed().await;
-    tracing::info!(target: "transport", peer = name, %reason, "disconnected");
+    tracing::info!(target: "blindfold::transport", peer = name, %reason, "disconnected");
 }
 
 /// Takes the link out of the books however its task ends, also by being aborted.
@@ -176,7 +176,7 @@ async fn read(
         }
     }
     let Some(index) = index else {
-        tracing::debug!(target: "transport", id, "peer uses a channel this node does not have");
+        tracing::debug!(target: "blindfold::transport", id, "peer uses a channel this node does not have");
         let _ = stream.stop(CloseCode::UnknownChannel.into());
         return Ok(());
     };

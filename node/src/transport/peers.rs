@@ -224,7 +224,7 @@ impl Shared {
     pub(super) fn set_address(&self, key: PublicKey, address: String) {
         let mut table = self.table.lock();
         if table.addresses.len() >= MAX_PEERS && !table.addresses.contains_key(&key) {
-            tracing::warn!(target: "transport", "address book is full");
+            tracing::warn!(target: "blindfold::transport", "address book is full");
             return;
         }
         table.addresses.insert(key, address);
@@ -242,7 +242,7 @@ impl Shared {
         let now = Instant::now();
         let mut table = self.table.lock();
         if table.sets.last_key_value().is_some_and(|(last, _)| id <= *last) {
-            tracing::warn!(target: "transport", id, "peer set is not newer than the last one");
+            tracing::warn!(target: "blindfold::transport", id, "peer set is not newer than the last one");
             return;
         }
         let secondary = tracked.secondary.iter().filter(|k| tracked.primary.position(k).is_none());
@@ -303,7 +303,7 @@ impl Shared {
         if table.blocked.len() < MAX_BLOCKED || table.blocked.contains(&key) {
             table.blocked.insert(key);
         } else {
-            tracing::error!(target: "transport", "block list is full");
+            tracing::error!(target: "blindfold::transport", "block list is full");
         }
         let blocked = table.blocked_set();
         table.block_subscribers.retain(|subscriber| subscriber.send_lossy(blocked.clone()));
