@@ -96,7 +96,6 @@ impl AccountRow {
             balance: self.account.balance,
             storage_root: self.storage_root,
             code_hash: self.account.code_hash,
-            ..TrieAccount::default()
         })
     }
 }

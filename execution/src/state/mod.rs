@@ -18,6 +18,6 @@ pub(crate) mod tests;
 pub use account::Account;
 pub use parent::{Layer, MAX_LAYERS, ParentState, StateError, Tip};
 pub use proof::{AccountProof, MAX_PROOF_SLOTS, ProofError, StorageProof};
-pub use store::{Column, MemoryStore, StateStore, StateWrite, StateWrites, StoreError};
+pub use store::{Column, Entry, MemoryStore, StateStore, StateWrite, StateWrites, StoreError};
 
 pub(crate) use overlay::{Finished, FormerSlot, Overlay};

@@ -135,10 +135,15 @@ impl StateWrites {
     }
 }
 
+/// A stored key with its value.
+pub type Entry = (Vec<u8>, Vec<u8>);
+
+type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
+
 /// A store in memory, for tests, simulation and throw-away networks.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
-    columns: RwLock<BTreeMap<(Column, Vec<u8>), Vec<u8>>>,
+    columns: RwLock<BTreeMap<Column, Rows>>,
 }
 
 impl MemoryStore {
@@ -156,9 +161,10 @@ impl MemoryStore {
     pub fn apply(&self, writes: &StateWrites) -> Result<(), StoreError> {
         let mut columns = self.columns.write().map_err(|_| poisoned())?;
         for (column, key, value) in writes.iter() {
+            let column = columns.entry(column).or_default();
             match value {
-                Some(value) => columns.insert((column, key.to_vec()), value.to_vec()),
-                None => columns.remove(&(column, key.to_vec())),
+                Some(value) => column.insert(key.to_vec(), value.to_vec()),
+                None => column.remove(key),
             };
         }
         Ok(())
@@ -169,20 +175,17 @@ impl MemoryStore {
     /// # Errors
     ///
     /// [`StoreError::Backend`] if a thread panicked while it held the store.
-    pub fn entries(&self, column: Column) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    pub fn entries(&self, column: Column) -> Result<Vec<Entry>, StoreError> {
         let columns = self.columns.read().map_err(|_| poisoned())?;
-        Ok(columns
-            .iter()
-            .filter(|((c, _), _)| *c == column)
-            .map(|((_, key), value)| (key.clone(), value.clone()))
-            .collect())
+        let entries = columns.get(&column).into_iter().flatten();
+        Ok(entries.map(|(key, value)| (key.clone(), value.clone())).collect())
     }
 }
 
 impl StateStore for MemoryStore {
     fn get(&self, column: Column, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         let columns = self.columns.read().map_err(|_| poisoned())?;
-        Ok(columns.get(&(column, key.to_vec())).cloned())
+        Ok(columns.get(&column).and_then(|column| column.get(key)).cloned())
     }
 }
 

@@ -30,7 +30,6 @@ pub(crate) fn flat_root(store: &MemoryStore) -> B256 {
                 balance: row.account.balance,
                 storage_root,
                 code_hash: row.account.code_hash,
-                ..TrieAccount::default()
             };
             (Address::from_slice(&key), account)
         });
@@ -49,7 +48,6 @@ fn model_root(model: &Model) -> B256 {
             balance: account.balance,
             storage_root,
             code_hash: account.code_hash,
-            ..TrieAccount::default()
         };
         (*address, account)
     }))
@@ -153,7 +151,6 @@ fn check_reads_and_proofs(state: &ParentState, model: &Model) {
                 balance: account.balance,
                 storage_root: proof.storage_root,
                 code_hash: account.code_hash,
-                ..TrieAccount::default()
             })
         });
         verify_proof(
