@@ -59,6 +59,8 @@ pub struct Inner {
     pub nullified: Mutex<Vec<u64>>,
     pub vote_faults: Mutex<Vec<VoteFault>>,
     pub execution_paused: AtomicBool,
+    /// The next proposal is journaled, and then the member hangs.
+    pub hang_after_signing: AtomicBool,
     changed: Notify,
 }
 
@@ -77,6 +79,7 @@ impl Stub {
             nullified: Mutex::default(),
             vote_faults: Mutex::default(),
             execution_paused: AtomicBool::new(false),
+            hang_after_signing: AtomicBool::new(false),
             changed: Notify::new(),
         }))
     }
@@ -146,12 +149,20 @@ impl ChainHooks for Stub {
 
     async fn sign_proposal(&self, proposal: Proposal) -> Option<Block> {
         let slot = (proposal.commitment.epoch, proposal.commitment.view);
-        let mut journal = self.0.journal.lock();
-        let block = journal.entry(slot).or_insert_with(|| Block {
-            commitment: proposal.commitment.sign(&self.0.signer),
-            envelopes: proposal.envelopes,
-        });
-        Some(block.clone())
+        let block = self
+            .0
+            .journal
+            .lock()
+            .entry(slot)
+            .or_insert_with(|| Block {
+                commitment: proposal.commitment.sign(&self.0.signer),
+                envelopes: proposal.envelopes,
+            })
+            .clone();
+        if self.0.hang_after_signing.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+        Some(block)
     }
 }
 

@@ -13,7 +13,7 @@ use commonware_runtime::{
     deterministic::{self, Context},
 };
 use harness::{LAG, World};
-use std::{future::Future, time::Duration};
+use std::{future::Future, sync::atomic::Ordering, time::Duration};
 
 fn run<F: Future<Output = ()>>(seed: u64, test: impl FnOnce(Context) -> F) {
     let config =
@@ -183,6 +183,47 @@ fn a_member_restarts_from_storage_and_never_signs_twice() {
             assert!(stub.0.evidence.lock().is_empty(), "a crash looked like equivocation");
             assert!(stub.0.vote_faults.lock().is_empty(), "a crash looked like a double vote");
         }
+    });
+}
+
+#[test]
+fn a_leader_that_crashed_after_signing_proposes_the_same_bytes() {
+    run(7, |context| async move {
+        let mut world = World::new(&context, 4, 20).await;
+        let envelopes = world.envelopes(2);
+        let mut handles = Vec::new();
+        for member in 0..4 {
+            handles.push(world.start(&context, member).await);
+        }
+        world.reach(&context, &[0, 1, 2, 3], 4).await;
+
+        // Member 1 journals its next proposal and dies before anybody sees it.
+        let victim = world.stubs[1].clone();
+        let before = victim.0.journal.lock().len();
+        victim.0.hang_after_signing.store(true, Ordering::SeqCst);
+        while victim.0.journal.lock().len() == before {
+            context.sleep(Duration::from_millis(5)).await;
+        }
+        handles[1].abort();
+        let (slot, journaled) = {
+            let journal = victim.0.journal.lock();
+            let (slot, block) = journal.iter().max_by_key(|(slot, _)| **slot).unwrap();
+            (*slot, block.clone())
+        };
+        assert!(journaled.envelopes.is_empty(), "signed when there was nothing to order");
+
+        // By now it would build another block. It is still its turn.
+        for stub in &world.stubs {
+            stub.offer(&envelopes);
+        }
+        victim.0.hang_after_signing.store(false, Ordering::SeqCst);
+        handles[1] = world.start(&context, 1).await;
+        let height = world.stubs[0].height();
+        world.reach(&context, &[0, 1, 2, 3], height + 4).await;
+        let chain = world.agreed(&[0, 1, 2, 3]);
+        let proposed = chain.values().find(|seen| seen.view == slot.1);
+        assert_eq!(proposed.map(|seen| seen.digest), Some(journaled.digest()));
+        assert!(world.stubs.iter().all(|stub| stub.0.evidence.lock().is_empty()));
     });
 }
 
