@@ -30,7 +30,7 @@ pub enum MismatchError {
 /// Everything in this crate that touches a share or an opening takes one of these, and there is no way to
 /// make one without a [`Certified`] commitment. Cheap to clone.
 ///
-/// ```compile_fail
+/// ```compile_fail,E0308
 /// use blindfold_committee::SealedBatch;
 /// use blindfold_wire::OrderCommitment;
 /// // Not certified, so there is nothing to release.

@@ -204,6 +204,11 @@ impl DecideJob {
         self.decided.iter().filter(|opening| opening.is_none()).count()
     }
 
+    /// The members whose shares it uses, ascending.
+    pub fn members(&self) -> impl Iterator<Item = u32> + '_ {
+        self.bundles.iter().map(|bundle| bundle.header.member)
+    }
+
     /// Whether nothing is left to decide.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

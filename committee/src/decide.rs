@@ -34,7 +34,8 @@ pub struct Contribution<'a> {
     pub shares: &'a [Share],
 }
 
-/// What could be decided of a height. Only [`decide_batch`] and [`decide_rest`] make one.
+/// What could be decided of a height. Only [`decide_batch`] and
+/// [`DecideJob::run`](crate::DecideJob::run) make one.
 #[derive(Debug)]
 pub struct DecidedBatch {
     batch: SealedBatch,

@@ -356,7 +356,7 @@ fn undrained_changes_stop_admission() {
 #[derive(Clone, Debug)]
 enum Step {
     Admit(Spec),
-    Order { count: usize },
+    Order { count: usize, poor: bool },
     OrderForeign { payer: u8 },
     Escrow { payer: u8, charges: u32 },
     BaseFee(u128),
@@ -371,7 +371,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     );
     let step = prop_oneof![
         12 => admit,
-        2 => (0usize..4).prop_map(|count| Step::Order { count }),
+        2 => (0usize..4, any::<bool>()).prop_map(|(count, poor)| Step::Order { count, poor }),
         1 => (0u8..4).prop_map(|payer| Step::OrderForeign { payer }),
         1 => (0u8..4, 0u32..6).prop_map(|(payer, charges)| Step::Escrow { payer, charges }),
         1 => (1u128..6).prop_map(Step::BaseFee),
@@ -439,12 +439,17 @@ proptest! {
                         }
                     }
                 }
-                Step::Order { count } => {
+                Step::Order { count, poor } => {
                     height += 1;
                     let target = BlockTarget { height, base_fee, max_count: count, ..target() };
-                    let block = pool.candidates(&accounts, &target);
+                    // At the parent less may be left than at the finalized tip.
+                    let mut parent = accounts.clone();
+                    for account in parent.values_mut().filter(|_| poor) {
+                        account.1 /= U256::from(2);
+                    }
+                    let block = pool.candidates(&parent, &target);
                     let ids: Vec<_> = block.iter().map(CheckedEnvelope::id).collect();
-                    prop_assert_eq!(&ids, &reference(&pool, &accounts, &target));
+                    prop_assert_eq!(&ids, &reference(&pool, &parent, &target));
                     for envelope in &block {
                         let account = accounts.get_mut(&envelope.payer()).unwrap();
                         prop_assert_eq!(account.0, envelope.header().payer_nonce, "contiguous");

@@ -92,6 +92,7 @@ fn a_wrong_share_is_proved_and_the_height_opens_without_it() {
     }
     let second = job(collector.on_bundle(honest(3, &batch)).unwrap());
     assert_eq!(second.len(), 1, "what was decided stays decided");
+    assert_eq!(second.members().collect::<Vec<_>>(), [1, 2, 3], "who lied once is not asked again");
     assert!(matches!(one(collector.on_decided(second.run(1))), Effect::Opened(_)));
 }
 
@@ -150,7 +151,8 @@ fn bundles_that_cannot_be_used_are_typed() {
         tamper(&mut bundle);
         collector.on_bundle(bundle).map(|_| ()).unwrap_err()
     };
-    let faults: [(&dyn Fn(&mut ShareBundle), &str); 6] = [
+    type Tamper<'a> = &'a dyn Fn(&mut ShareBundle);
+    let faults: [(Tamper<'_>, &str); 6] = [
         (&|bundle| bundle.header.chain_id += 1, "OtherChain"),
         (&|bundle| bundle.header.settlement.0[0] ^= 1, "OtherChain"),
         (&|bundle| bundle.header.member = 4, "UnknownMember"),
@@ -280,14 +282,15 @@ fn bundles_of(member: u32, height: u64, fault: Option<Fault>) -> Vec<ShareBundle
     let digest = good.header.commitment;
     let count = good.shares.len();
     let with = |digest, shares| signed(member, height, digest, shares);
+    let garbage = vec![Share([7; 96]); count];
     match fault {
         None => vec![good],
         Some(Fault::Silent) => Vec::new(),
-        Some(Fault::Garbage) => vec![with(digest, vec![Share([7; 96]); count])],
+        Some(Fault::Garbage) => vec![with(digest, garbage)],
         Some(Fault::Borrowed) => vec![with(digest, honest((member + 1) % MEMBERS).shares)],
         Some(Fault::Short) => vec![with(digest, good.shares[1..].to_vec())],
-        Some(Fault::OtherDigest) => vec![with(B256::repeat_byte(3), good.shares)],
-        Some(Fault::Double) => vec![with(B256::repeat_byte(3), good.shares.clone()), good],
+        Some(Fault::OtherDigest) => vec![with(B256::repeat_byte(3), garbage)],
+        Some(Fault::Double) => vec![with(B256::repeat_byte(3), garbage), good],
     }
 }
 
