@@ -27,6 +27,8 @@ use zeroize::Zeroizing;
 
 /// Largest genesis or secrets file that is read, in bytes.
 const MAX_FILE_BYTES: u64 = 64 << 20;
+/// Prefix of the engine's partitions below the data folder. Never changes.
+const ENGINE_PARTITION: &str = "engine";
 
 /// One member or follower.
 #[derive(Debug, Subcommand)]
@@ -220,7 +222,8 @@ async fn serve(mut context: runtime::Context, loaded: Loaded, stop_with_stdin: b
     };
     let mut checker_secret = [0; 32];
     context.fill_bytes(&mut checker_secret);
-    let options = Options { mempool: config.mempool.clone(), checker_secret };
+    let options =
+        Options { mempool: config.mempool.clone(), checker_secret, engine_partition: ENGINE_PARTITION.to_owned() };
     let member =
         Member::start(context.child("member"), Arc::clone(&genesis), &public, secrets.as_ref(), store, channels, options)
             .await?;

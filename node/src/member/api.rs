@@ -208,7 +208,9 @@ impl Shared {
         let (Some(record), Some(block)) = (self.records.height(height)?, self.records.block(height)?) else {
             return Ok(None);
         };
-        let state_root = self.records.executed(height)?.map(|executed| executed.state_root());
+        let executed = self.records.executed(height)?;
+        let [executed_count, skipped, undecryptable] = executed.as_ref().map(counts).unwrap_or_default();
+        let narrow = |(_, count): (&str, u64)| u32::try_from(count).unwrap_or(u32::MAX);
         let HeightRecord { digest, proof, released, ordered_ms, opened_ms, executed_ms } = record;
         let commitment = block.commitment.commitment;
         Ok(Some(HeightDocument {
@@ -224,7 +226,10 @@ impl Shared {
             certificate: proof.certificate.encode_engine().into(),
             descendants: proof.descendants.iter().map(|link| link.encode().into()).collect(),
             released: released.map(|header| header.encode().into()),
-            state_root,
+            state_root: executed.map(|executed| executed.state_root()),
+            executed: narrow(executed_count),
+            skipped: narrow(skipped),
+            undecryptable: narrow(undecryptable),
         }))
     }
 }

@@ -20,8 +20,10 @@ pub async fn run<E: Clock + Spawner>(context: E, shared: Arc<Shared>, mut batche
     while let Some(batch) = batches.recv().await {
         let height = batch.height();
         let worker = Arc::clone(&shared);
-        let now_ms = super::unix_ms(context.current());
-        let done = context.child("block").shared(true).spawn(move |_| async move { execute(&worker, &batch, now_ms) });
+        let done = context
+            .child("block")
+            .shared(true)
+            .spawn(move |context| async move { execute(&worker, &batch, || super::unix_ms(context.current())) });
         match done.await {
             Ok(Ok(block)) => {
                 debug!(target: "blindfold::execution", height, transactions = block.record.transactions.len(), "executed");
@@ -38,7 +40,7 @@ pub async fn run<E: Clock + Spawner>(context: E, shared: Arc<Shared>, mut batche
     }
 }
 
-fn execute(shared: &Shared, batch: &OpenedBatch, now_ms: u64) -> Result<ExecutedBlock, MemberError> {
+fn execute(shared: &Shared, batch: &OpenedBatch, now_ms: impl Fn() -> u64) -> Result<ExecutedBlock, MemberError> {
     let state = shared.chain.state();
     if batch.height() <= state.tip().height {
         return Err(MemberError::AlreadyExecuted);
@@ -48,7 +50,7 @@ fn execute(shared: &Shared, batch: &OpenedBatch, now_ms: u64) -> Result<Executed
     let executor = SequentialExecutor::new(&shared.genesis);
     let block = executor.execute(&state, batch, &BlockContext { beneficiary })?;
     let records = &shared.records;
-    shared.chain.commit(&block, || records.store_executed(&block, batch, now_ms))?;
+    shared.chain.commit(&block, || records.store_executed(&block, batch, now_ms()))?;
     metrics::stage_height("executed", batch.height());
     for (status, count) in super::api::counts(&block.record) {
         metrics::envelopes(status, count);

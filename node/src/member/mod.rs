@@ -164,7 +164,7 @@ impl Member {
             Arc::clone(&genesis),
             identity,
             vote.as_deref(),
-            "engine".to_owned(),
+            options.engine_partition,
         )?;
         config.first_seen = shared.records.first_seen()?;
         shared.set_schedule(config.schedule.clone());
@@ -233,4 +233,7 @@ pub struct Options {
     pub mempool: crate::config::MempoolConfig,
     /// 32 random bytes for batched checks.
     pub checker_secret: [u8; 32],
+    /// Prefix of the engine's partitions in the runtime's storage: the same at every start, and no
+    /// other node's on the same storage.
+    pub engine_partition: String,
 }

@@ -252,6 +252,15 @@ pub struct HeightDocument {
     /// State root after the height, once executed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state_root: Option<B256>,
+    /// Envelopes whose transaction was executed; zero until then.
+    #[serde(with = "alloy_serde::quantity")]
+    pub executed: u32,
+    /// Envelopes that were opened but could not run.
+    #[serde(with = "alloy_serde::quantity")]
+    pub skipped: u32,
+    /// Envelopes that held nothing.
+    #[serde(with = "alloy_serde::quantity")]
+    pub undecryptable: u32,
 }
 
 /// Result of `sealed_getOpening`: one opened position of a height.

@@ -1,11 +1,568 @@
-//! devnet
-pub mod contracts;
-pub mod processes;
-pub mod rng;
-pub mod summary;
-use std::process::ExitCode;
-/// Args.
-#[derive(Debug, clap::Args)]
-pub struct DevnetArgs {}
-/// run
-pub fn run(_: DevnetArgs) -> eyre::Result<ExitCode> { Ok(ExitCode::SUCCESS) }
+//! `blindfold devnet`: a whole network on this machine, with wallets, a market and a bot.
+//!
+//! Every member is a process of its own with its own keys, database and ports on loopback; the
+//! devnet's own process is only a wallet and an observer that trusts nothing but the genesis document
+//! it wrote.
+
+mod audit;
+mod bot;
+mod contracts;
+mod live;
+mod processes;
+mod rng;
+mod summary;
+mod wallets;
+
+use super::committee::{MemberAddresses, Plan, WrittenNetwork};
+use alloy_primitives::U256;
+use blindfold_committee::setup::DEALER_WARNING;
+use blindfold_execution::contracts::{exchange_creation_code, token_creation_code};
+use blindfold_sdk::{Committee, TxStatus};
+use blindfold_wire::genesis::ChainParams;
+use bot::{Bot, SWAP_GAS};
+use clap::Args;
+use contracts::{Market, TOKEN, add_liquidity, approve_all, transfer};
+use eyre::{Result, bail, ensure};
+use processes::MemberProcess;
+use rng::Choices;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
+    path::PathBuf,
+    process::ExitCode,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use summary::{Quantiles, Summary};
+use wallets::{Action, DevWallet, MAX_IN_FLIGHT, Members, Sent, require_success, settle};
+use zeroize::Zeroizing;
+
+/// Chain id of a devnet.
+const CHAIN_ID: u64 = 0xb11d;
+/// Ether that each wallet starts with, and has in escrow, in wei.
+const FUNDS_WEI: u128 = 1_000_000_000_000_000_000_000;
+/// Tokens of each kind that each wallet starts with.
+const WALLET_TOKENS: u128 = 10_000 * TOKEN;
+/// Tokens of each kind in the exchange.
+const POOL_TOKENS: u128 = 100_000 * TOKEN;
+/// Gas of the larger set-up transactions.
+const CREATE_GAS: u64 = 2_000_000;
+/// Gas of an ERC-20 call.
+const TOKEN_GAS: u64 = 65_000;
+/// How long the members may take to answer.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long the set-up, and the last transactions, may take.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(180);
+/// Trading wallets.
+const TRADERS: usize = 8;
+/// One in this many transactions is a transfer, the others are swaps.
+const TRANSFER_EVERY: usize = 4;
+
+/// What network to run, and for how long.
+#[derive(Clone, Debug, Args)]
+pub struct DevnetArgs {
+    /// Number of members.
+    #[arg(long, default_value_t = 4)]
+    nodes: usize,
+    /// Sealed transactions to send.
+    #[arg(long, default_value_t = 50)]
+    transactions: usize,
+    /// Leave when they are all settled, instead of running on.
+    #[arg(long)]
+    exit: bool,
+    /// Print one JSON object as the last line of stdout.
+    #[arg(long)]
+    json: bool,
+    /// Fixes keys and the wallets' choices.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Folder for keys, databases and logs. Default: a new one in the temporary folder, removed at the
+    /// end of a good run with --exit.
+    #[arg(long)]
+    data_dir: Option<PathBuf>,
+}
+
+/// Runs a devnet.
+pub fn run(args: DevnetArgs) -> Result<ExitCode> {
+    ensure!((1..=16).contains(&args.nodes), "--nodes must be between 1 and 16 on one machine");
+    let interrupted = on_ctrl_c();
+    let folder = match &args.data_dir {
+        Some(folder) => folder.clone(),
+        None => std::env::temp_dir().join(format!("blindfold-devnet-{}", std::process::id())),
+    };
+    eprintln!("{DEALER_WARNING}");
+    eprintln!("data folder: {}", folder.display());
+
+    let mut cast = Cast::new(&args);
+    let written = write_network(&args, &folder, &cast)?;
+    let mut processes = Processes::start(&written, &folder)?;
+    let committee = Committee::from_genesis(written.genesis.clone(), written.genesis.hash())?;
+    cast.seat(&committee);
+    let members = Members::connect(&processes.rpc_urls, &committee)?;
+    processes.wait_ready(&members, &interrupted)?;
+    eprintln!("{} members are up; deploying two tokens and an exchange", args.nodes);
+
+    let mut checks = || -> Result<bool> {
+        processes.check_alive()?;
+        Ok(interrupted.load(Ordering::Relaxed))
+    };
+    let outcome = perform(&args, cast, &members, &written, &mut checks);
+    let code = match outcome {
+        Ok(summary) => {
+            print_summary(&summary, args.json);
+            let good = summary.good();
+            if !args.exit && !interrupted.load(Ordering::Relaxed) {
+                println!("\nrunning on; Ctrl-C stops it");
+                for (index, url) in processes.rpc_urls.iter().enumerate() {
+                    println!("  member {index}: {url}");
+                }
+                println!("  genesis: {}", folder.join("genesis.json").display());
+                while !interrupted.load(Ordering::Relaxed) {
+                    processes.check_alive()?;
+                    std::thread::sleep(Duration::from_millis(200));
+                }
+            }
+            if good { ExitCode::SUCCESS } else { ExitCode::from(1) }
+        }
+        Err(_) if interrupted.load(Ordering::Relaxed) => {
+            eprintln!("interrupted");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            processes.stop();
+            return Err(error.wrap_err(format!("see the logs in {}", folder.display())));
+        }
+    };
+    let killed = processes.stop();
+    if !killed.is_empty() {
+        eprintln!("members {killed:?} did not stop by themselves; see their logs in {}", folder.display());
+        return Ok(ExitCode::from(1));
+    }
+    if args.exit && args.data_dir.is_none() && code == ExitCode::SUCCESS {
+        let _ = std::fs::remove_dir_all(&folder);
+    }
+    Ok(code)
+}
+
+/// Everybody who holds a key.
+struct Cast {
+    deployer: Choices,
+    traders: Vec<Choices>,
+    bot: Choices,
+    seated: Option<Seated>,
+}
+
+struct Seated {
+    deployer: DevWallet,
+    traders: Vec<DevWallet>,
+    bot: DevWallet,
+}
+
+impl Cast {
+    fn new(args: &DevnetArgs) -> Self {
+        let role = |name: &str| Choices::new(args.seed, name);
+        let traders = TRADERS.min(args.transactions.max(1));
+        Self {
+            deployer: role("deployer"),
+            traders: (0..traders).map(|at| role(&format!("trader {at}"))).collect(),
+            bot: role("bot"),
+            seated: None,
+        }
+    }
+
+    /// Everyone's address: the first thing each draws is its key.
+    fn addresses(&self) -> Vec<alloy_primitives::Address> {
+        std::iter::once(&self.deployer)
+            .chain(&self.traders)
+            .chain([&self.bot])
+            .map(|choices| blindfold_sdk::SigningKey::random(choices.clone().bytes()).address())
+            .collect()
+    }
+
+    fn seat(&mut self, committee: &Committee) {
+        let wallet = |choices: &Choices| DevWallet::new(choices.clone(), committee);
+        self.seated = Some(Seated {
+            deployer: wallet(&self.deployer),
+            traders: self.traders.iter().map(wallet).collect(),
+            bot: wallet(&self.bot),
+        });
+    }
+}
+
+fn write_network(args: &DevnetArgs, folder: &std::path::Path, cast: &Cast) -> Result<WrittenNetwork> {
+    let funded: BTreeMap<_, _> = cast.addresses().into_iter().map(|address| (address, U256::from(FUNDS_WEI))).collect();
+    let plan = Plan {
+        chain_id: CHAIN_ID,
+        members: args.nodes,
+        seed: Zeroizing::new(Choices::new(args.seed, "dealer").bytes()),
+        params: ChainParams::default(),
+        alloc: funded.clone(),
+        escrow: funded,
+    };
+    plan.write(folder, &free_addresses(args.nodes)?)
+}
+
+/// Ports that are free now, three per member. All are held until all are found, so that they differ.
+fn free_addresses(members: usize) -> Result<Vec<MemberAddresses>> {
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let mut held = Vec::new();
+    let mut addresses = Vec::new();
+    for _ in 0..members {
+        let (quic, rpc, metrics) = (UdpSocket::bind(any)?, TcpListener::bind(any)?, TcpListener::bind(any)?);
+        addresses.push(MemberAddresses {
+            quic: quic.local_addr()?,
+            rpc: rpc.local_addr()?,
+            metrics: metrics.local_addr()?,
+        });
+        held.push((quic, rpc, metrics));
+    }
+    Ok(addresses)
+}
+
+/// The members' processes.
+struct Processes {
+    members: Vec<MemberProcess>,
+    rpc_urls: Vec<String>,
+}
+
+impl Processes {
+    fn start(written: &WrittenNetwork, folder: &std::path::Path) -> Result<Self> {
+        let mut processes = Self { members: Vec::new(), rpc_urls: Vec::new() };
+        for (index, config) in written.configs.iter().enumerate() {
+            let rpc = crate::config::NodeConfig::read(config)?.rpc.listen;
+            let log = folder.join(format!("member-{index}.log"));
+            processes.members.push(MemberProcess::start(index, config, &log)?);
+            processes.rpc_urls.push(format!("http://{rpc}"));
+        }
+        Ok(processes)
+    }
+
+    fn check_alive(&mut self) -> Result<()> {
+        self.members.iter_mut().try_for_each(MemberProcess::check_alive)
+    }
+
+    fn wait_ready(&mut self, members: &Members, interrupted: &AtomicBool) -> Result<()> {
+        let deadline = Instant::now() + START_TIMEOUT;
+        // A chain with two heights is one in which a quorum votes and executes.
+        let ready = || members.clients.iter().all(|client| client.head().is_ok_and(|head| head.executed_height >= 2));
+        while !ready() {
+            self.check_alive()?;
+            ensure!(!interrupted.load(Ordering::Relaxed), "interrupted");
+            ensure!(Instant::now() < deadline, "the members did not start ordering within {START_TIMEOUT:?}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+
+    fn stop(&mut self) -> Vec<usize> {
+        let killed = processes::stop_all(&mut self.members);
+        self.members.clear();
+        killed
+    }
+}
+
+/// Deploys, trades, watches and audits.
+fn perform(
+    args: &DevnetArgs,
+    cast: Cast,
+    members: &Members,
+    written: &WrittenNetwork,
+    checks: &mut (dyn FnMut() -> Result<bool> + Send),
+) -> Result<Summary> {
+    let Some(Seated { mut deployer, mut traders, bot }) = cast.seated else { bail!("nobody is seated") };
+    let checks = Mutex::new(checks);
+    let stop = || -> Result<bool> { (checks.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))() };
+    let watch = &members.clients[0];
+    let market = Market::of_deployer(deployer.address());
+
+    let mut set_up = open_market(&mut deployer, &mut traders, &bot, members, market)?;
+    settle(watch, &mut set_up, SETTLE_TIMEOUT, &stop)?;
+    require_success(&set_up, "the set-up")?;
+
+    let escrow_before = watch.payer(bot.address())?.escrow_wei;
+    let bot = Bot::new(bot, members, market)?;
+    let (trading_done, table_done) = (AtomicBool::new(false), AtomicBool::new(false));
+    let started = Instant::now();
+    let (sent, bot_sent, bot) = std::thread::scope(|scope| -> Result<_> {
+        let table = scope.spawn(|| live::show(watch, &table_done));
+        let watcher = scope.spawn(|| bot.run(&trading_done));
+        let sent = trade(args.transactions, &mut traders, members, market, &stop);
+        trading_done.store(true, Ordering::Relaxed);
+        let bot = watcher.join().map_err(|_| eyre::eyre!("the bot's thread panicked"));
+        let settled = sent.and_then(|mut sent| {
+            let bot = bot?;
+            settle(watch, &mut sent, SETTLE_TIMEOUT, &stop)?;
+            let mut bot_sent = bot.sent();
+            settle(watch, &mut bot_sent, SETTLE_TIMEOUT, &stop)?;
+            Ok((sent, bot_sent, bot))
+        });
+        table_done.store(true, Ordering::Relaxed);
+        table.join().map_err(|_| eyre::eyre!("the table's thread panicked"))?;
+        settled
+    })?;
+    let elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    ensure!(!stop()?, "interrupted");
+
+    let last = level(members, &stop)?;
+    let audit = audit::audit(members, &written.genesis, last)?;
+    let mut summary = count(&sent, &audit);
+    summary.nodes = args.nodes;
+    summary.elapsed_ms = elapsed_ms;
+    for client in &members.clients {
+        summary.heights.push(client.head()?.executed_height);
+    }
+    summary.unresolved += bot_sent.iter().filter(|sent| sent.end.is_none()).count();
+    summary.bot = bot.report(escrow_before)?;
+    Ok(summary)
+}
+
+/// Deploys the contracts and hands out tokens. The contracts' addresses follow from the deployer's
+/// nonces, so nothing has to be waited for.
+fn open_market(
+    deployer: &mut DevWallet,
+    traders: &mut [DevWallet],
+    bot: &DevWallet,
+    members: &Members,
+    market: Market,
+) -> Result<Vec<Sent>> {
+    let supply = U256::from(POOL_TOKENS + WALLET_TOKENS * (TRADERS as u128 + 2));
+    let action = |to, input, gas_limit| Action { to, input, gas_limit, bid_wei: None };
+    let mut actions = vec![
+        action(None, token_creation_code("Apple", "APL", supply), CREATE_GAS),
+        action(None, token_creation_code("Birch", "BIR", supply), CREATE_GAS),
+        action(None, exchange_creation_code(market.token_a, market.token_b), CREATE_GAS),
+        action(Some(market.token_a), approve_all(market.exchange), TOKEN_GAS),
+        action(Some(market.token_b), approve_all(market.exchange), TOKEN_GAS),
+        action(
+            Some(market.exchange),
+            add_liquidity(U256::from(POOL_TOKENS), U256::from(POOL_TOKENS)),
+            4 * TOKEN_GAS,
+        ),
+    ];
+    let holders: Vec<_> = traders.iter().map(DevWallet::address).chain([bot.address()]).collect();
+    for holder in holders {
+        for token in [market.token_a, market.token_b] {
+            actions.push(action(Some(token), transfer(holder, U256::from(WALLET_TOKENS)), TOKEN_GAS));
+        }
+    }
+    let mut sent = Vec::new();
+    for action in &actions {
+        sent.push(deployer.send(members, action)?);
+    }
+    for trader in traders {
+        for token in [market.token_a, market.token_b] {
+            sent.push(trader.send(members, &action(Some(token), approve_all(market.exchange), TOKEN_GAS))?);
+        }
+    }
+    Ok(sent)
+}
+
+/// Has the traders send their transactions, each at its own pace, none with more in flight than the
+/// protocol's nonce window allows.
+fn trade(
+    transactions: usize,
+    traders: &mut [DevWallet],
+    members: &Members,
+    market: Market,
+    stop: &(dyn Fn() -> Result<bool> + Sync),
+) -> Result<Vec<Sent>> {
+    let count = traders.len();
+    let addresses: Vec<_> = traders.iter().map(DevWallet::address).collect();
+    let all = Mutex::new(Vec::with_capacity(transactions));
+    std::thread::scope(|scope| -> Result<()> {
+        let handles: Vec<_> = traders
+            .iter_mut()
+            .enumerate()
+            .map(|(at, trader)| {
+                let share = transactions / count + usize::from(at < transactions % count);
+                let (all, addresses) = (&all, &addresses);
+                scope.spawn(move || -> Result<()> {
+                    let client = &members.clients[at % members.clients.len()];
+                    let mut in_flight: VecDeque<Sent> = VecDeque::new();
+                    let mut ended = Vec::new();
+                    for number in 0..share {
+                        while in_flight.len() >= MAX_IN_FLIGHT {
+                            if stop()? {
+                                bail!("interrupted");
+                            }
+                            let Some(first) = in_flight.front_mut() else { break };
+                            match client.status(first.envelope_id) {
+                                Ok(Some(status)) if status.is_terminal() => {
+                                    first.end = Some(status);
+                                    ended.extend(in_flight.pop_front());
+                                }
+                                _ => std::thread::sleep(Duration::from_millis(30)),
+                            }
+                        }
+                        let action = choose(number, trader, addresses, market);
+                        in_flight.push_back(trader.send(members, &action)?);
+                    }
+                    ended.extend(in_flight);
+                    all.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).extend(ended);
+                    Ok(())
+                })
+            })
+            .collect();
+        for handle in handles {
+            handle.join().map_err(|_| eyre::eyre!("a trader's thread panicked"))??;
+        }
+        Ok(())
+    })?;
+    Ok(all.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()))
+}
+
+/// A transfer now and then, swaps in either direction otherwise.
+fn choose(number: usize, trader: &mut DevWallet, others: &[alloy_primitives::Address], market: Market) -> Action {
+    let own = trader.address();
+    let choices = trader.choices();
+    let token = if choices.below(2) == 0 { market.token_a } else { market.token_b };
+    let amount = U256::from(choices.between(1, 40)) * U256::from(TOKEN);
+    if number % TRANSFER_EVERY == TRANSFER_EVERY - 1 {
+        let to = others[choices.below(others.len())];
+        return Action { to: Some(token), input: transfer(to, amount), gas_limit: TOKEN_GAS, bid_wei: None };
+    }
+    let input = market.sell(token, amount, own);
+    Action { to: Some(market.exchange), input, gas_limit: SWAP_GAS, bid_wei: None }
+}
+
+/// Waits until every member has executed what the furthest one has now; returns that height.
+fn level(members: &Members, stop: &dyn Fn() -> Result<bool>) -> Result<u64> {
+    let deadline = Instant::now() + SETTLE_TIMEOUT;
+    let mut target = 0;
+    for client in &members.clients {
+        target = target.max(client.head()?.executed_height);
+    }
+    loop {
+        let there = members
+            .clients
+            .iter()
+            .all(|client| client.head().is_ok_and(|head| head.executed_height >= target));
+        if there {
+            return Ok(target);
+        }
+        ensure!(!stop()? && Instant::now() < deadline, "a member does not reach height {target}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn count(sent: &[Sent], audit: &audit::Audit) -> Summary {
+    let mut summary = Summary {
+        sealed: sent.len(),
+        opened_before_final: audit.opened_before_final,
+        bundles_checked: audit.bundles_checked,
+        diverged_nodes: audit.diverged_nodes,
+        state_root: audit.state_root.clone(),
+        ..Summary::default()
+    };
+    let (mut ordered_ms, mut opened_ms, mut executed_ms) = (Vec::new(), Vec::new(), Vec::new());
+    for sent in sent {
+        let height = match &sent.end {
+            Some(TxStatus::Executed { height, .. }) => {
+                summary.executed += 1;
+                *height
+            }
+            Some(TxStatus::Skipped { height, reason, .. }) => {
+                summary.skipped += 1;
+                *summary.skip_reasons.entry(reason.to_string()).or_default() += 1;
+                *height
+            }
+            Some(TxStatus::Undecryptable { height, .. }) => {
+                summary.undecryptable += 1;
+                *height
+            }
+            Some(TxStatus::Expired { .. }) => {
+                summary.expired += 1;
+                continue;
+            }
+            Some(TxStatus::Replaced { .. }) => {
+                summary.replaced += 1;
+                continue;
+            }
+            _ => {
+                summary.unresolved += 1;
+                continue;
+            }
+        };
+        summary.ordered += 1;
+        if let Some(times) = audit.heights.get(&height) {
+            ordered_ms.push(times.ordered_ms.saturating_sub(sent.submitted_ms));
+            opened_ms.push(times.opened_ms.saturating_sub(times.ordered_ms));
+            executed_ms.push(times.executed_ms.saturating_sub(times.opened_ms));
+        }
+    }
+    summary.opened = summary.executed + summary.skipped;
+    summary.ordered_ms = Quantiles::of(ordered_ms);
+    summary.opened_ms = Quantiles::of(opened_ms);
+    summary.executed_ms = Quantiles::of(executed_ms);
+    summary
+}
+
+fn print_summary(summary: &Summary, json: bool) {
+    let tokens = |amount: i128| amount as f64 / TOKEN as f64;
+    let Summary { bot, ordered_ms, opened_ms, executed_ms, .. } = summary;
+    println!();
+    println!(
+        "{} sealed: {} ordered, {} opened, {} executed, {} skipped, {} undecryptable, {} expired, {} replaced, {} unresolved",
+        summary.sealed,
+        summary.ordered,
+        summary.opened,
+        summary.executed,
+        summary.skipped,
+        summary.undecryptable,
+        summary.expired,
+        summary.replaced,
+        summary.unresolved
+    );
+    println!(
+        "in {:.1} s; submitted to ordered {} ms (p99 {}), to opened {} ms (p99 {}), to executed {} ms (p99 {})",
+        summary.elapsed_ms as f64 / 1_000.0,
+        ordered_ms.p50,
+        ordered_ms.p99,
+        opened_ms.p50,
+        opened_ms.p99,
+        executed_ms.p50,
+        executed_ms.p99
+    );
+    println!(
+        "opened before final: {} (checked {} signed bundles against their certificates); diverged members: {}",
+        summary.opened_before_final, summary.bundles_checked, summary.diverged_nodes
+    );
+    println!(
+        "the bot saw {} envelopes ({} sealed bytes), recognised {} swaps, tried {} sandwiches blind, put {} around a victim, \
+         earned {:.3} tokens and paid {:.6} ether in fees",
+        bot.seen,
+        bot.sealed_bytes,
+        bot.recognised,
+        bot.attempts,
+        bot.landed,
+        tokens(bot.earned_token_wei),
+        bot.spent_fees_wei as f64 / 1e18
+    );
+    println!("state root {} at heights {:?}", summary.state_root, summary.heights);
+    if json {
+        match serde_json::to_string(summary) {
+            Ok(line) => println!("{line}"),
+            Err(error) => eprintln!("error: the summary does not serialize: {error}"),
+        }
+    }
+}
+
+/// Sets the flag on the first Ctrl-C; the second one ends the process at once.
+fn on_ctrl_c() -> Arc<AtomicBool> {
+    let flag = Arc::new(AtomicBool::new(false));
+    let raised = Arc::clone(&flag);
+    std::thread::spawn(move || {
+        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+        runtime.block_on(async {
+            while tokio::signal::ctrl_c().await.is_ok() {
+                if raised.swap(true, Ordering::Relaxed) {
+                    std::process::exit(130);
+                }
+            }
+        });
+    });
+    flag
+}

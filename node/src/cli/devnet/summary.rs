@@ -37,7 +37,8 @@ pub struct BotReport {
     pub attempts: usize,
     /// Of these, how many had exactly its victim between its two swaps.
     pub landed: usize,
-    /// Worth of its tokens at the end minus at the start, at the exchange's last price, in wei of token A.
+    /// What its trading added: its tokens at the end minus those at the start, both at the closing
+    /// price, in the smallest unit of token A.
     pub earned_token_wei: i128,
     /// What its envelopes cost it, in wei of ether.
     pub spent_fees_wei: u128,
