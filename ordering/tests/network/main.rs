@@ -71,9 +71,10 @@ fn one_member_down_costs_only_its_views() {
 }
 
 /// Runs member 3 twice under the same keys. `reach` says whom each of the two may talk to.
-fn equivocation(seed: u64, reach: fn(SplitOrigin, &[Identity]) -> Vec<Identity>) {
+fn equivocation(seed: u64, gossip: bool, reach: fn(SplitOrigin, &[Identity]) -> Vec<Identity>) {
     run(seed, |context| async move {
         let mut world = World::new(&context, 4, 20).await;
+        world.gossip = gossip;
         let envelopes = world.envelopes(3);
         let mut handles = Vec::new();
         for member in 0..3 {
@@ -118,6 +119,14 @@ fn equivocation(seed: u64, reach: fn(SplitOrigin, &[Identity]) -> Vec<Identity>)
             }
             context.sleep(Duration::from_millis(20)).await;
         }
+        if !gossip {
+            let blind = world.stubs[..3].iter().filter(|stub| stub.0.evidence.lock().is_empty());
+            assert!(
+                blind.count() > 0,
+                "the split came out without gossip: the test proves nothing"
+            );
+            return;
+        }
         for (member, stub) in world.stubs[..3].iter().enumerate() {
             let evidence = stub.0.evidence.lock().clone();
             assert!(!evidence.is_empty(), "member {member} holds no evidence");
@@ -135,15 +144,26 @@ fn equivocation(seed: u64, reach: fn(SplitOrigin, &[Identity]) -> Vec<Identity>)
 
 #[test]
 fn a_leader_that_shows_both_orders_to_all_is_caught() {
-    equivocation(3, |_, honest| honest.to_vec());
+    equivocation(3, true, |_, honest| honest.to_vec());
 }
 
 #[test]
 fn a_leader_that_shows_each_member_another_order_is_caught() {
-    equivocation(4, |origin, honest| match origin {
+    equivocation(4, true, split);
+}
+
+/// The test of the test: the split needs the gossip to come out.
+#[test]
+fn without_gossip_a_split_stays_unseen() {
+    equivocation(4, false, split);
+}
+
+/// One of the two talks to member 0 only, the other to the rest.
+fn split(origin: SplitOrigin, honest: &[Identity]) -> Vec<Identity> {
+    match origin {
         SplitOrigin::Primary => honest[1..].to_vec(),
         SplitOrigin::Secondary => honest[..1].to_vec(),
-    });
+    }
 }
 
 #[test]
