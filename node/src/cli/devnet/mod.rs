@@ -272,13 +272,13 @@ fn perform(
     written: &WrittenNetwork,
     checks: &mut (dyn FnMut() -> Result<bool> + Send),
 ) -> Result<Summary> {
-    let Some(Seated { mut deployer, mut traders, bot }) = cast.seated else { bail!("nobody is seated") };
+    let Some(Seated { mut deployer, mut traders, mut bot }) = cast.seated else { bail!("nobody is seated") };
     let checks = Mutex::new(checks);
     let stop = || -> Result<bool> { (checks.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))() };
     let watch = &members.clients[0];
     let market = Market::of_deployer(deployer.address());
 
-    let mut set_up = open_market(&mut deployer, &mut traders, &bot, members, market)?;
+    let mut set_up = open_market(&mut deployer, &mut traders, &mut bot, members, market)?;
     settle(watch, &mut set_up, SETTLE_TIMEOUT, &stop)?;
     require_success(&set_up, "the set-up")?;
 
@@ -324,7 +324,7 @@ fn perform(
 fn open_market(
     deployer: &mut DevWallet,
     traders: &mut [DevWallet],
-    bot: &DevWallet,
+    bot: &mut DevWallet,
     members: &Members,
     market: Market,
 ) -> Result<Vec<Sent>> {
@@ -352,9 +352,9 @@ fn open_market(
     for action in &actions {
         sent.push(deployer.send(members, action)?);
     }
-    for trader in traders {
+    for holder in traders.iter_mut().chain([bot]) {
         for token in [market.token_a, market.token_b] {
-            sent.push(trader.send(members, &action(Some(token), approve_all(market.exchange), TOKEN_GAS))?);
+            sent.push(holder.send(members, &action(Some(token), approve_all(market.exchange), TOKEN_GAS))?);
         }
     }
     Ok(sent)
