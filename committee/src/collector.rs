@@ -407,7 +407,7 @@ impl Collector {
             }
             // SealedBatch has checked what OpenedBatch checks again.
             Ok(Err(error)) => {
-                tracing::error!(target: "committee", height, %error, "opened batch refused")
+                tracing::error!(target: "blindfold::committee", height, %error, "opened batch refused")
             }
             Err(incomplete) => {
                 known.decided = incomplete.openings().to_vec();

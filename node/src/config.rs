@@ -159,7 +159,7 @@ impl Default for NodeConfig {
             data_dir: "data".into(),
             genesis: "genesis.json".into(),
             secrets: "secrets.toml".into(),
-            log_filter: "info".to_owned(),
+            log_filter: "warn,blindfold=info".to_owned(),
             log_format: LogFormat::Text,
             network: NetworkConfig::default(),
             rpc: RpcConfig::default(),

@@ -193,7 +193,7 @@ impl<'a> Run<'a, &'a mut Overlay> {
         if taken_wei < due_wei {
             // The order rule makes this impossible; say so rather than stop the chain.
             tracing::error!(
-                target: "execution",
+                target: "blindfold::execution",
                 height = self.facts.height,
                 %payer,
                 %due_wei,

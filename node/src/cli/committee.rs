@@ -80,11 +80,14 @@ pub fn run(command: CommitteeCommand) -> Result<ExitCode> {
     };
     let addresses: Option<Vec<MemberAddresses>> = (0..args.nodes)
         .map(|at| {
-            let local = |offset| port(at, offset).map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+            let local =
+                |offset| port(at, offset).map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
             Some(MemberAddresses { quic: local(0)?, rpc: local(1)?, metrics: local(2)? })
         })
         .collect();
-    let Some(addresses) = addresses else { bail!("--base-port is too high for {} members", args.nodes) };
+    let Some(addresses) = addresses else {
+        bail!("--base-port is too high for {} members", args.nodes)
+    };
     eprintln!("{DEALER_WARNING}");
     let network = plan.write(&args.out, &addresses)?;
     println!("{}", network.genesis.hash());
@@ -139,15 +142,20 @@ impl Plan {
     /// # Errors
     /// If the folder exists already with a genesis in it, or a file cannot be written.
     pub fn write(self, folder: &Path, addresses: &[MemberAddresses]) -> Result<WrittenNetwork> {
-        ensure!((1..=MAX_MEMBERS).contains(&self.members), "--nodes must be between 1 and {MAX_MEMBERS}");
+        ensure!(
+            (1..=MAX_MEMBERS).contains(&self.members),
+            "--nodes must be between 1 and {MAX_MEMBERS}"
+        );
         let genesis_path = folder.join("genesis.json");
         ensure!(
             !genesis_path.exists(),
             "{} exists: keys are never overwritten; choose another folder",
             genesis_path.display()
         );
-        let DealtCommittee { info, secrets } = deal_committee(&vec![STAKE; self.members], *self.seed)?;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).wrap_err("the clock is before 1970")?;
+        let DealtCommittee { info, secrets } =
+            deal_committee(&vec![STAKE; self.members], *self.seed)?;
+        let now =
+            SystemTime::now().duration_since(UNIX_EPOCH).wrap_err("the clock is before 1970")?;
         let genesis = Genesis {
             chain_id: self.chain_id,
             settlement: Address::ZERO,
@@ -169,12 +177,14 @@ impl Plan {
             escrow: self.escrow.into_iter().collect(),
         };
         genesis.validate()?;
-        fs::create_dir_all(folder).wrap_err_with(|| format!("cannot create {}", folder.display()))?;
+        fs::create_dir_all(folder)
+            .wrap_err_with(|| format!("cannot create {}", folder.display()))?;
 
         let mut configs = Vec::new();
         for (index, secrets) in secrets.iter().enumerate() {
             let home = folder.join(format!("member-{index}"));
-            fs::create_dir_all(&home).wrap_err_with(|| format!("cannot create {}", home.display()))?;
+            fs::create_dir_all(&home)
+                .wrap_err_with(|| format!("cannot create {}", home.display()))?;
             write_secret(&home.join("secrets.toml"), secrets.to_text().as_bytes())?;
             let own = &addresses[index];
             let peers = genesis
@@ -184,7 +194,10 @@ impl Plan {
                 .zip(addresses)
                 .enumerate()
                 .filter(|(other, _)| *other != index)
-                .map(|(_, (member, addresses))| PeerConfig { identity: member.identity, address: addresses.quic })
+                .map(|(_, (member, addresses))| PeerConfig {
+                    identity: member.identity,
+                    address: addresses.quic,
+                })
                 .collect();
             let mut config = NodeConfig {
                 genesis: "../genesis.json".into(),
@@ -194,7 +207,8 @@ impl Plan {
             config.rpc.listen = own.rpc;
             config.metrics.listen = own.metrics;
             let path = home.join("node.toml");
-            fs::write(&path, config.to_toml()?).wrap_err_with(|| format!("cannot write {}", path.display()))?;
+            fs::write(&path, config.to_toml()?)
+                .wrap_err_with(|| format!("cannot write {}", path.display()))?;
             configs.push(path);
         }
         // Last, so that a folder with a genesis is a whole one.
@@ -208,8 +222,12 @@ impl Plan {
 fn write_secret(path: &Path, bytes: &[u8]) -> Result<()> {
     use std::os::unix::fs::OpenOptionsExt as _;
     let context = || format!("cannot write {}", path.display());
-    let mut file =
-        fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).wrap_err_with(context)?;
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .wrap_err_with(context)?;
     file.write_all(bytes).wrap_err_with(context)?;
     file.sync_all().wrap_err_with(context)
 }

@@ -92,7 +92,10 @@ impl Input {
     fn read(&self) -> Result<Vec<u8>> {
         let mut text = String::new();
         if self.bytes == "-" {
-            std::io::stdin().take(MAX_INPUT_BYTES).read_to_string(&mut text).wrap_err("cannot read standard input")?;
+            std::io::stdin()
+                .take(MAX_INPUT_BYTES)
+                .read_to_string(&mut text)
+                .wrap_err("cannot read standard input")?;
         } else {
             text.push_str(&self.bytes);
         }
@@ -101,7 +104,8 @@ impl Input {
 }
 
 fn read_genesis(path: &Path) -> Result<Genesis> {
-    let text = std::fs::read_to_string(path).wrap_err_with(|| format!("cannot read {}", path.display()))?;
+    let text = std::fs::read_to_string(path)
+        .wrap_err_with(|| format!("cannot read {}", path.display()))?;
     Genesis::from_json(&text).wrap_err_with(|| format!("{} is no genesis document", path.display()))
 }
 

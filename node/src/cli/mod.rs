@@ -31,7 +31,7 @@ enum Command {
     Committee(committee::CommitteeCommand),
     /// A wallet on the command line.
     #[command(subcommand)]
-    Tx(tx::TxCommand),
+    Tx(Box<tx::TxCommand>),
     /// Decode anything the protocol signs, stores or sends.
     #[command(subcommand)]
     Inspect(inspect::InspectCommand),
@@ -43,7 +43,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Devnet(args) => devnet::run(args),
         Command::Node(command) => node::run(command),
         Command::Committee(command) => committee::run(command),
-        Command::Tx(command) => tx::run(command),
+        Command::Tx(command) => tx::run(*command),
         Command::Inspect(command) => inspect::run(command),
     };
     match result {

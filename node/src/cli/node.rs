@@ -110,7 +110,9 @@ fn load(path: &Path) -> Result<Loaded> {
                 .wrap_err_with(|| format!("secrets {}", config.secrets.display()))?;
             let seed = secrets.expose_identity(|seed| Zeroizing::new(*seed));
             let public = blindfold_committee::setup::identity_public_key(&seed);
-            let member = usize::try_from(secrets.member()).ok().and_then(|at| genesis.committee.members.get(at));
+            let member = usize::try_from(secrets.member())
+                .ok()
+                .and_then(|at| genesis.committee.members.get(at));
             ensure!(
                 member.is_some_and(|member| member.identity == public),
                 "the secrets in {} belong to no member of this genesis; take the files of one committee",
@@ -119,7 +121,9 @@ fn load(path: &Path) -> Result<Loaded> {
             (Some(secrets), (public, seed))
         }
         Role::Follower => {
-            bail!("role = \"follower\" is not supported by this version: run a member, or read a member's RPC")
+            bail!(
+                "role = \"follower\" is not supported by this version: run a member, or read a member's RPC"
+            )
         }
     };
     Ok(Loaded { config, genesis: Arc::new(genesis), secrets, identity })
@@ -137,7 +141,12 @@ fn check(path: &Path) -> Result<ExitCode> {
     let loaded = load(path)?;
     let store = Store::open(loaded.config.data_dir.join("db"), loaded.genesis.hash().0)?;
     drop(store);
-    println!("ok: {} of chain {}, genesis {}", role(&loaded), loaded.genesis.chain_id, loaded.genesis.hash());
+    println!(
+        "ok: {} of chain {}, genesis {}",
+        role(&loaded),
+        loaded.genesis.chain_id,
+        loaded.genesis.hash()
+    );
     Ok(ExitCode::SUCCESS)
 }
 
@@ -154,7 +163,10 @@ fn role(loaded: &Loaded) -> String {
 fn start_log(config: &NodeConfig) -> Result<()> {
     let filter = tracing_subscriber::EnvFilter::try_new(&config.log_filter)
         .wrap_err("node.toml: log_filter is not a tracing filter")?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(false);
     match config.log_format {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),
@@ -174,7 +186,11 @@ fn run_node(args: RunArgs) -> Result<ExitCode> {
     runner.start(|context| serve(context, loaded, args.stop_with_stdin))
 }
 
-async fn serve(mut context: runtime::Context, loaded: Loaded, stop_with_stdin: bool) -> Result<ExitCode> {
+async fn serve(
+    mut context: runtime::Context,
+    loaded: Loaded,
+    stop_with_stdin: bool,
+) -> Result<ExitCode> {
     let role = role(&loaded);
     let Loaded { config, genesis, secrets, identity: (public, seed) } = loaded;
     let genesis_hash = genesis.hash();
@@ -186,8 +202,12 @@ async fn serve(mut context: runtime::Context, loaded: Loaded, stop_with_stdin: b
         .peers
         .iter()
         .map(|peer| {
-            let key = engine::parse_identity(&peer.identity)
-                .ok_or_else(|| eyre::eyre!("node.toml: network.peers: {} is no ed25519 key", hex::encode(peer.identity)))?;
+            let key = engine::parse_identity(&peer.identity).ok_or_else(|| {
+                eyre::eyre!(
+                    "node.toml: network.peers: {} is no ed25519 key",
+                    hex::encode(peer.identity)
+                )
+            })?;
             Ok((key, peer.address.to_string()))
         })
         .collect::<Result<_>>()?;
@@ -201,8 +221,9 @@ async fn serve(mut context: runtime::Context, loaded: Loaded, stop_with_stdin: b
         channel_specs(&genesis),
     )?;
     let mut control = transport.control();
-    let members: commonware_utils::ordered::Set<_> =
-        engine::identities(&genesis)?.try_into().map_err(|_| eyre::eyre!("genesis: an identity repeats"))?;
+    let members: commonware_utils::ordered::Set<_> = engine::identities(&genesis)?
+        .try_into()
+        .map_err(|_| eyre::eyre!("genesis: an identity repeats"))?;
     control.track(0, members);
     let [votes, certificates, resolver, blocks, backfill, commitments, envelopes, shares] = ends;
     let channels = Channels {
@@ -222,23 +243,39 @@ async fn serve(mut context: runtime::Context, loaded: Loaded, stop_with_stdin: b
     };
     let mut checker_secret = [0; 32];
     context.fill_bytes(&mut checker_secret);
-    let options =
-        Options { mempool: config.mempool.clone(), checker_secret, engine_partition: ENGINE_PARTITION.to_owned() };
-    let member =
-        Member::start(context.child("member"), Arc::clone(&genesis), &public, secrets.as_ref(), store, channels, options)
-            .await?;
+    let options = Options {
+        mempool: config.mempool.clone(),
+        checker_secret,
+        engine_partition: ENGINE_PARTITION.to_owned(),
+    };
+    let member = Member::start(
+        context.child("member"),
+        Arc::clone(&genesis),
+        &public,
+        secrets.as_ref(),
+        store,
+        channels,
+        options,
+    )
+    .await?;
     drop(secrets);
 
-    let api: Arc<dyn NodeApi> = Arc::new(Api::new(Arc::clone(&member.shared), member.pool.clone(), control));
+    let api: Arc<dyn NodeApi> =
+        Arc::new(Api::new(Arc::clone(&member.shared), member.pool.clone(), control));
     let rpc = match config.rpc.enabled {
         true => Some(RpcServer::start(config.rpc.clone(), Arc::clone(&api)).await?),
         false => None,
     };
     let pages = match config.metrics.enabled {
         true => Some(
-            MetricsServer::start(config.metrics.listen, metrics_handle, api)
-                .await
-                .wrap_err_with(|| format!("cannot listen on {}; see [metrics] in node.toml", config.metrics.listen))?,
+            MetricsServer::start(config.metrics.listen, metrics_handle, api).await.wrap_err_with(
+                || {
+                    format!(
+                        "cannot listen on {}; see [metrics] in node.toml",
+                        config.metrics.listen
+                    )
+                },
+            )?,
         ),
         false => None,
     };
@@ -273,7 +310,11 @@ fn channel_specs(genesis: &Genesis) -> [ChannelSpec; 8] {
         ChannelSpec::large(channels::BLOCKS, "blocks", engine_bytes),
         ChannelSpec::large(channels::BACKFILL, "backfill", engine_bytes),
         ChannelSpec::small(channels::COMMITMENTS, "commitments"),
-        ChannelSpec::large(messages::ENVELOPE_CHANNEL, "envelopes", messages::MAX_ENVELOPE_MESSAGE_BYTES),
+        ChannelSpec::large(
+            messages::ENVELOPE_CHANNEL,
+            "envelopes",
+            messages::MAX_ENVELOPE_MESSAGE_BYTES,
+        ),
         ChannelSpec::large(messages::SHARE_CHANNEL, "shares", messages::MAX_SHARE_MESSAGE_BYTES),
     ]
 }

@@ -1,14 +1,10 @@
 //! Answers the RPC's questions from what the node's tasks share.
 
-use super::{
-    MemberError, Shared,
-    pool::PoolRequest,
-    records::HeightRecord,
-};
+use super::{MemberError, Shared, pool::PoolRequest, records::HeightRecord};
 use crate::{
     rpc::api::{
-        AccountView, BlockView, CallOutcome, CallRequest, ExecutedTransaction, HeaderView, NodeApi, NodeEvent,
-        ReadError, Readiness, SubmitError, TransactionLocation,
+        AccountView, BlockView, CallOutcome, CallRequest, ExecutedTransaction, HeaderView, NodeApi,
+        NodeEvent, ReadError, Readiness, SubmitError, TransactionLocation,
     },
     transport::PeerControl,
 };
@@ -17,18 +13,17 @@ use alloy_primitives::{Address, B256, Bytes, U256};
 use alloy_rpc_types_eth::{EIP1186AccountProofResponse, EIP1186StorageProof};
 use alloy_serde::JsonStorageKey;
 use blindfold_execution::{
-    BlockRecord, CallError, CallSettings, Verdict, call, estimate_gas,
+    BlockRecord, CallError, CallSettings, Verdict, call,
     escrow::EscrowView,
+    estimate_gas,
     state::{ParentState, StateError},
 };
 use blindfold_mempool::{AccountView as _, PoolStatus, Removal};
 use blindfold_sdk::rpc::{
-    CommitmentDocument, HeadDocument, HeightDocument, OpeningDocument, PayerDocument, PendingDocument,
+    CommitmentDocument, HeadDocument, HeightDocument, OpeningDocument, PayerDocument,
+    PendingDocument,
 };
-use blindfold_wire::{
-    Opening, SignedReceipt, TxStatus, encode_opening,
-    genesis::Genesis,
-};
+use blindfold_wire::{Opening, SignedReceipt, TxStatus, encode_opening, genesis::Genesis};
 use futures::future::BoxFuture;
 use std::sync::Arc;
 use tokio::sync::{broadcast, mpsc, oneshot};
@@ -52,11 +47,19 @@ impl Api {
     }
 
     /// Reads the state if `height` is the executed tip.
-    fn at<T>(&self, height: u64, read: impl FnOnce(&ParentState) -> Result<T, MemberError>) -> Result<T, ReadError> {
+    fn at<T>(
+        &self,
+        height: u64,
+        read: impl FnOnce(&ParentState) -> Result<T, MemberError>,
+    ) -> Result<T, ReadError> {
         self.shared.chain.read(|state| {
             let newest = state.tip().height;
             if height != newest {
-                return Err(ReadError::HistoryUnavailable { requested: height, oldest: newest, newest });
+                return Err(ReadError::HistoryUnavailable {
+                    requested: height,
+                    oldest: newest,
+                    newest,
+                });
             }
             read(state).map_err(failed)
         })
@@ -75,14 +78,22 @@ impl Api {
             let newest = state.tip().height;
             // A tip named a moment ago may be one behind by now; the newest state answers as well.
             if !asked_for_tip && height.saturating_add(1) < newest || height > newest {
-                return Err(ReadError::HistoryUnavailable { requested: height, oldest: newest, newest });
+                return Err(ReadError::HistoryUnavailable {
+                    requested: height,
+                    oldest: newest,
+                    newest,
+                });
             }
             match run(&state) {
-                Err(CallError::State(StateError::Moved { .. })) => state = self.shared.chain.state(),
+                Err(CallError::State(StateError::Moved { .. })) => {
+                    state = self.shared.chain.state()
+                }
                 answer => return Ok(answer),
             }
         }
-        Err(ReadError::Unavailable("the chain moves faster than the call runs; try again".to_owned()))
+        Err(ReadError::Unavailable(
+            "the chain moves faster than the call runs; try again".to_owned(),
+        ))
     }
 
     fn settings(&self, request: &CallRequest) -> CallSettings {
@@ -173,20 +184,24 @@ impl Shared {
             }));
         }
         let pool = self.pool.lock();
-        Ok(pool.status(&id).and_then(|status| match status {
-            PoolStatus::Pending | PoolStatus::Gapped => Some(TxStatus::Pending),
-            PoolStatus::Ended(Removal::Replaced { by } | Removal::Superseded { by }) => Some(TxStatus::Replaced { by }),
-            PoolStatus::Ended(Removal::Expired { height }) => Some(TxStatus::Expired { height }),
-            PoolStatus::Ended(Removal::Evicted | Removal::Unpaid | Removal::Stale | Removal::NotRestored) => {
-                Some(TxStatus::Evicted)
+        Ok(pool.status(&id).map(|status| match status {
+            PoolStatus::Pending | PoolStatus::Gapped => TxStatus::Pending,
+            PoolStatus::Ended(Removal::Replaced { by } | Removal::Superseded { by }) => {
+                TxStatus::Replaced { by }
             }
+            PoolStatus::Ended(Removal::Expired { height }) => TxStatus::Expired { height },
+            PoolStatus::Ended(
+                Removal::Evicted | Removal::Unpaid | Removal::Stale | Removal::NotRestored,
+            ) => TxStatus::Evicted,
             // Its index is written with the height; between the two it is still on its way.
-            PoolStatus::Ended(Removal::Ordered { .. }) => Some(TxStatus::Pending),
+            PoolStatus::Ended(Removal::Ordered { .. }) => TxStatus::Pending,
         }))
     }
 
     fn commitment_document(&self, height: u64) -> Result<Option<CommitmentDocument>, MemberError> {
-        let (Some(record), Some(block)) = (self.records.height(height)?, self.records.block(height)?) else {
+        let (Some(record), Some(block)) =
+            (self.records.height(height)?, self.records.block(height)?)
+        else {
             return Ok(None);
         };
         let commitment = &block.commitment.commitment;
@@ -196,20 +211,33 @@ impl Shared {
             height,
             digest: record.digest,
             leader: u32::try_from(leader).unwrap_or(u32::MAX),
-            leader_address: self.genesis.committee.members.get(leader).map(|member| member.signer).unwrap_or_default(),
+            leader_address: self
+                .genesis
+                .committee
+                .members
+                .get(leader)
+                .map(|member| member.signer)
+                .unwrap_or_default(),
             commitment: block.commitment.encode().into(),
             envelope_ids: block.validate_shape()?,
             certificate: own.then(|| record.proof.certificate.encode_engine().into()),
-            certified_by: record.proof.descendants.first().map(blindfold_wire::OrderCommitment::digest),
+            certified_by: record
+                .proof
+                .descendants
+                .first()
+                .map(blindfold_wire::OrderCommitment::digest),
         }))
     }
 
     fn height_document(&self, height: u64) -> Result<Option<HeightDocument>, MemberError> {
-        let (Some(record), Some(block)) = (self.records.height(height)?, self.records.block(height)?) else {
+        let (Some(record), Some(block)) =
+            (self.records.height(height)?, self.records.block(height)?)
+        else {
             return Ok(None);
         };
         let executed = self.records.executed(height)?;
-        let [executed_count, skipped, undecryptable] = executed.as_ref().map(counts).unwrap_or_default();
+        let [executed_count, skipped, undecryptable] =
+            executed.as_ref().map(counts).unwrap_or_default();
         let narrow = |(_, count): (&str, u64)| u32::try_from(count).unwrap_or(u32::MAX);
         let HeightRecord { digest, proof, released, ordered_ms, opened_ms, executed_ms } = record;
         let commitment = block.commitment.commitment;
@@ -288,12 +316,14 @@ impl NodeApi for Api {
         if let Some(status) = self.shared.envelope_status(id).map_err(failed)? {
             return Ok(Some(status));
         }
-        let Some(place) = self.shared.records.transaction(id).map_err(failed)? else { return Ok(None) };
+        let Some(place) = self.shared.records.transaction(id).map_err(failed)? else {
+            return Ok(None);
+        };
         let record = self.shared.records.executed(place.height).map_err(failed)?;
         Ok(record.and_then(|record| {
-            statuses(&record)
-                .map(|(_, status)| status)
-                .find(|status| matches!(status, TxStatus::Executed { tx_hash, .. } if *tx_hash == id))
+            statuses(&record).map(|(_, status)| status).find(
+                |status| matches!(status, TxStatus::Executed { tx_hash, .. } if *tx_hash == id),
+            )
         }))
     }
 
@@ -303,7 +333,9 @@ impl NodeApi for Api {
         let pending_nonce = self.shared.pool.lock().next_free_nonce(&payer, next_nonce);
         let (escrow_wei, executed_height) = self.shared.chain.read(|state| {
             let height = state.tip().height;
-            let account = EscrowView::at(state, height).and_then(|view| view.account(payer)).map_err(failed)?;
+            let account = EscrowView::at(state, height)
+                .and_then(|view| view.account(payer))
+                .map_err(failed)?;
             Ok::<_, ReadError>((account.balance, height))
         })?;
         Ok(PayerDocument { address: payer, next_nonce, pending_nonce, escrow_wei, executed_height })
@@ -380,7 +412,8 @@ impl NodeApi for Api {
     }
 
     fn account(&self, height: u64, address: Address) -> Result<AccountView, ReadError> {
-        let account = self.at(height, |state| Ok(state.account(address).map_err(StateError::from)?))?;
+        let account =
+            self.at(height, |state| Ok(state.account(address).map_err(StateError::from)?))?;
         Ok(account.map_or_else(AccountView::default, |account| AccountView {
             balance: account.balance,
             nonce: account.nonce,
@@ -393,7 +426,8 @@ impl NodeApi for Api {
 
     fn storage(&self, height: u64, address: Address, slot: B256) -> Result<B256, ReadError> {
         let slot = U256::from_be_bytes(slot.0);
-        let value = self.at(height, |state| Ok(state.storage(address, slot).map_err(StateError::from)?))?;
+        let value =
+            self.at(height, |state| Ok(state.storage(address, slot).map_err(StateError::from)?))?;
         Ok(B256::from(value))
     }
 
@@ -407,7 +441,11 @@ impl NodeApi for Api {
         let proof = self.shared.chain.read(|state| {
             let newest = state.tip().height;
             if height != newest {
-                return Err(ReadError::HistoryUnavailable { requested: height, oldest: newest, newest });
+                return Err(ReadError::HistoryUnavailable {
+                    requested: height,
+                    oldest: newest,
+                    newest,
+                });
             }
             state.proof(address, &slots).map_err(failed)
         })?;
@@ -439,7 +477,11 @@ impl NodeApi for Api {
         }
     }
 
-    fn estimate_gas(&self, height: u64, request: CallRequest) -> Result<Result<u64, CallOutcome>, ReadError> {
+    fn estimate_gas(
+        &self,
+        height: u64,
+        request: CallRequest,
+    ) -> Result<Result<u64, CallOutcome>, ReadError> {
         let settings = self.settings(&request);
         let request = execution_request(request);
         match self.long(height, |state| estimate_gas(state, &settings, &request))? {
@@ -452,4 +494,3 @@ impl NodeApi for Api {
         self.shared.events.subscribe()
     }
 }
-

@@ -38,10 +38,12 @@ impl Checker {
             let cache = self.cache.lock();
             hashes.iter().map(|hash| cache.by_hash.get(hash).cloned().map(Ok)).collect()
         };
-        let unknown: Vec<usize> = (0..envelopes.len()).filter(|at| verdicts[*at].is_none()).collect();
+        let unknown: Vec<usize> =
+            (0..envelopes.len()).filter(|at| verdicts[*at].is_none()).collect();
         if !unknown.is_empty() {
             let bytes: Vec<Bytes> = unknown.iter().map(|at| envelopes[*at].clone()).collect();
-            let checked = CheckedEnvelope::check_batch(&self.rules, &bytes, self.weights_seed(&hashes));
+            let checked =
+                CheckedEnvelope::check_batch(&self.rules, &bytes, self.weights_seed(&hashes));
             let mut cache = self.cache.lock();
             for (at, verdict) in unknown.into_iter().zip(checked) {
                 if let Ok(envelope) = &verdict
@@ -69,7 +71,9 @@ impl Checker {
         self.check_all(&block.envelopes)
             .into_iter()
             .enumerate()
-            .map(|(position, verdict)| verdict.map_err(|source| BlockError::Envelope { position, source }))
+            .map(|(position, verdict)| {
+                verdict.map_err(|source| BlockError::Envelope { position, source })
+            })
             .collect()
     }
 

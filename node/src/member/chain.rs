@@ -10,10 +10,7 @@ use blindfold_execution::{ExecutedBlock, escrow::EscrowView, state::ParentState}
 use blindfold_mempool::AccountView;
 use blindfold_ordering::{rule::Account, validity::Executed};
 use blindfold_wire::{
-    checked::CheckedEnvelope,
-    commitment::OrderCommitment,
-    fees,
-    genesis::ChainParams,
+    checked::CheckedEnvelope, commitment::OrderCommitment, fees, genesis::ChainParams,
 };
 use parking_lot::RwLock;
 use std::{
@@ -110,18 +107,24 @@ impl Chain {
             .map(|envelope| Reservation {
                 payer: envelope.payer(),
                 nonce: envelope.header().payer_nonce,
-                max_charge_wei: fees::max_charge(&self.params, envelope.header(), envelope.size_bytes()),
+                max_charge_wei: fees::max_charge(
+                    &self.params,
+                    envelope.header(),
+                    envelope.size_bytes(),
+                ),
             })
             .collect();
-        let reserved_gas =
-            envelopes.iter().fold(0u64, |sum, envelope| sum.saturating_add(envelope.header().gas_limit));
+        let reserved_gas = envelopes
+            .iter()
+            .fold(0u64, |sum, envelope| sum.saturating_add(envelope.header().gas_limit));
         let mut inner = self.inner.write();
         if commitment.height > inner.state.tip().height {
             inner.ordered.insert(commitment.height, reservations);
         }
         if commitment.height >= inner.ordered_height {
             inner.ordered_height = commitment.height;
-            inner.next_base_fee = fees::next_base_fee(&self.params, commitment.base_fee, reserved_gas);
+            inner.next_base_fee =
+                fees::next_base_fee(&self.params, commitment.base_fee, reserved_gas);
         }
     }
 
@@ -169,13 +172,20 @@ impl Chain {
     ///
     /// # Errors
     /// If the height is not executed, or too old to be known.
-    pub fn executed(&self, height: u64, payers: &BTreeSet<Address>) -> Result<Executed, MemberError> {
+    pub fn executed(
+        &self,
+        height: u64,
+        payers: &BTreeSet<Address>,
+    ) -> Result<Executed, MemberError> {
         let inner = self.inner.read();
         let view = EscrowView::at(&inner.state, height)?;
         let mut accounts = BTreeMap::new();
         for payer in payers {
             let account = view.account(*payer)?;
-            accounts.insert(*payer, Account { next_nonce: account.next_nonce, budget: account.balance });
+            accounts.insert(
+                *payer,
+                Account { next_nonce: account.next_nonce, budget: account.balance },
+            );
         }
         let root = match inner.roots.get(&height) {
             Some(root) => *root,
@@ -190,7 +200,10 @@ impl Chain {
     }
 
     /// Accounts at the final tip: the executed state minus what is ordered above it.
-    pub fn accounts(&self, payers: impl IntoIterator<Item = Address>) -> Result<TipAccounts, MemberError> {
+    pub fn accounts(
+        &self,
+        payers: impl IntoIterator<Item = Address>,
+    ) -> Result<TipAccounts, MemberError> {
         let inner = self.inner.read();
         let view = EscrowView::at(&inner.state, inner.state.tip().height)?;
         let mut accounts = HashMap::new();
@@ -204,7 +217,11 @@ impl Chain {
                 *escrow_wei = escrow_wei.saturating_sub(reservation.max_charge_wei);
             }
         }
-        Ok(TipAccounts { accounts, height: inner.ordered_height, next_base_fee: inner.next_base_fee })
+        Ok(TipAccounts {
+            accounts,
+            height: inner.ordered_height,
+            next_base_fee: inner.next_base_fee,
+        })
     }
 }
 

@@ -4,9 +4,10 @@
 use super::{MemberError, Shared};
 use crate::{metrics, rpc::api::NodeEvent};
 use blindfold_execution::{BlockContext, ExecutedBlock, Executor as _, SequentialExecutor};
+use blindfold_ordering::validity::certified_height;
 use blindfold_wire::opened::OpenedBatch;
 use commonware_runtime::{Clock, Spawner};
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 use tokio::sync::mpsc;
 use tracing::{debug, error};
 
@@ -16,14 +17,17 @@ pub const EXECUTOR_QUEUE: usize = 128;
 
 /// The loop. `batches` come in height order from the one after the executed tip. Ends when the sender
 /// is gone, or when a height cannot be executed: going on would mean to diverge.
-pub async fn run<E: Clock + Spawner>(context: E, shared: Arc<Shared>, mut batches: mpsc::Receiver<OpenedBatch>) {
+pub async fn run<E: Clock + Spawner>(
+    context: E,
+    shared: Arc<Shared>,
+    mut batches: mpsc::Receiver<OpenedBatch>,
+) {
     while let Some(batch) = batches.recv().await {
         let height = batch.height();
         let worker = Arc::clone(&shared);
-        let done = context
-            .child("block")
-            .shared(true)
-            .spawn(move |context| async move { execute(&worker, &batch, || super::unix_ms(context.current())) });
+        let done = context.child("block").shared(true).spawn(move |context| async move {
+            execute(&worker, &batch, || super::unix_ms(context.current()))
+        });
         match done.await {
             Ok(Ok(block)) => {
                 debug!(target: "blindfold::execution", height, transactions = block.record.transactions.len(), "executed");
@@ -40,13 +44,24 @@ pub async fn run<E: Clock + Spawner>(context: E, shared: Arc<Shared>, mut batche
     }
 }
 
-fn execute(shared: &Shared, batch: &OpenedBatch, now_ms: impl Fn() -> u64) -> Result<ExecutedBlock, MemberError> {
+fn execute(
+    shared: &Shared,
+    batch: &OpenedBatch,
+    now_ms: impl Fn() -> u64,
+) -> Result<ExecutedBlock, MemberError> {
     let state = shared.chain.state();
     if batch.height() <= state.tip().height {
         return Err(MemberError::AlreadyExecuted);
     }
+    check_certified_root(shared, batch)?;
     let leader = shared.leader_of(batch.commitment());
-    let beneficiary = shared.genesis.committee.members.get(leader).map(|member| member.fee_address).unwrap_or_default();
+    let beneficiary = shared
+        .genesis
+        .committee
+        .members
+        .get(leader)
+        .map(|member| member.fee_address)
+        .unwrap_or_default();
     let executor = SequentialExecutor::new(&shared.genesis);
     let block = executor.execute(&state, batch, &BlockContext { beneficiary })?;
     let records = &shared.records;
@@ -58,13 +73,28 @@ fn execute(shared: &Shared, batch: &OpenedBatch, now_ms: impl Fn() -> u64) -> Re
     Ok(block)
 }
 
+/// A quorum has certified the root of h − k in the commitment of h. A node whose own root is another
+/// has diverged, by a fault of its disk, its memory or its version: it must not go on serving.
+fn check_certified_root(shared: &Shared, batch: &OpenedBatch) -> Result<(), MemberError> {
+    let commitment = batch.commitment();
+    let Some(height) = certified_height(&shared.genesis.params, commitment.height) else {
+        return Ok(());
+    };
+    let ours = shared.chain.executed(height, &BTreeSet::new())?.executed_root;
+    if ours == commitment.executed_root {
+        return Ok(());
+    }
+    Err(MemberError::Diverged { height, ours, certified: commitment.executed_root })
+}
+
 impl Shared {
     /// Tells subscribers of an executed height.
     fn announce_executed(&self, block: &ExecutedBlock) {
         if self.events.receiver_count() == 0 {
             return;
         }
-        let _ = self.events.send(NodeEvent::Executed(Arc::new(super::api::block_view(&block.record))));
+        let _ =
+            self.events.send(NodeEvent::Executed(Arc::new(super::api::block_view(&block.record))));
         for (envelope_id, status) in super::api::statuses(&block.record) {
             let _ = self.events.send(NodeEvent::Status { envelope_id, status });
         }

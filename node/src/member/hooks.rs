@@ -42,7 +42,9 @@ impl Hooks {
 
     fn stored_proposal(&self, epoch: u64, view: u64) -> Result<Option<Block>, super::MemberError> {
         let Some(keys) = &self.shared.keys else { return Ok(None) };
-        let Some(signed) = keys.journal.signed(Slot::Commitment { epoch, view })? else { return Ok(None) };
+        let Some(signed) = keys.journal.signed(Slot::Commitment { epoch, view })? else {
+            return Ok(None);
+        };
         self.shared.records.proposal(signed.digest)
     }
 
@@ -58,13 +60,16 @@ impl Hooks {
         let unsigned = SignedCommitment { commitment: proposal.commitment, signature };
         let block = Block { commitment: unsigned, envelopes: proposal.envelopes };
         self.shared.records.store_proposal(digest, &block)?;
-        let signed = keys
-            .journal
-            .sign_once(Slot::Commitment { epoch, view }, digest, || signature.to_bytes().to_vec())?;
+        let signed = keys.journal.sign_once(Slot::Commitment { epoch, view }, digest, || {
+            signature.to_bytes().to_vec()
+        })?;
         let stored: Option<[u8; 65]> = signed.bytes.try_into().ok();
         match stored.as_ref().map(Signature65::from_bytes) {
             Some(Ok(stored)) if stored == block.commitment.signature => Ok(Some(block)),
-            _ => Err(super::MemberError::Missing { what: "signature of a proposal", height: block.height() }),
+            _ => Err(super::MemberError::Missing {
+                what: "signature of a proposal",
+                height: block.height(),
+            }),
         }
     }
 }

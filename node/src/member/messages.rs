@@ -20,8 +20,11 @@ pub const SHARE_CHANNEL: u64 = 17;
 /// Longest gossip message: several envelopes of any size.
 pub const MAX_ENVELOPE_MESSAGE_BYTES: usize = 1 << 20;
 /// Longest message on [`SHARE_CHANNEL`].
-pub const MAX_SHARE_MESSAGE_BYTES: usize =
-    1 + if MAX_OPENING_SET_BYTES > MAX_BUNDLE_BYTES { MAX_OPENING_SET_BYTES } else { MAX_BUNDLE_BYTES };
+pub const MAX_SHARE_MESSAGE_BYTES: usize = 1 + if MAX_OPENING_SET_BYTES > MAX_BUNDLE_BYTES {
+    MAX_OPENING_SET_BYTES
+} else {
+    MAX_BUNDLE_BYTES
+};
 
 const BUNDLE: u8 = 1;
 const WANTED: u8 = 2;
@@ -72,7 +75,8 @@ impl ShareMessage {
     }
 }
 
-const INVALID: DecodeError = DecodeError::Invalid { field: "member message", reason: "no such kind or wrong length" };
+const INVALID: DecodeError =
+    DecodeError::Invalid { field: "member message", reason: "no such kind or wrong length" };
 
 /// Packs envelopes into messages of at most [`MAX_ENVELOPE_MESSAGE_BYTES`]: four bytes of length,
 /// big-endian, before each.
@@ -80,7 +84,8 @@ pub fn pack_envelopes<'a>(envelopes: impl IntoIterator<Item = &'a Bytes>) -> Vec
     let mut messages: Vec<Vec<u8>> = Vec::new();
     for envelope in envelopes {
         let Ok(length) = u32::try_from(envelope.len()) else { continue };
-        let fits = |message: &Vec<u8>| message.len() + 4 + envelope.len() <= MAX_ENVELOPE_MESSAGE_BYTES;
+        let fits =
+            |message: &Vec<u8>| message.len() + 4 + envelope.len() <= MAX_ENVELOPE_MESSAGE_BYTES;
         if !messages.last().is_some_and(fits) {
             messages.push(Vec::new());
         }
@@ -97,7 +102,8 @@ pub fn pack_envelopes<'a>(envelopes: impl IntoIterator<Item = &'a Bytes>) -> Vec
 /// # Errors
 /// If a length runs over the end, is zero, or is over the largest envelope. The sender is at fault.
 pub fn unpack_envelopes(mut message: &[u8]) -> Result<Vec<Bytes>, DecodeError> {
-    const WRONG: DecodeError = DecodeError::Invalid { field: "envelope message", reason: "length out of range" };
+    const WRONG: DecodeError =
+        DecodeError::Invalid { field: "envelope message", reason: "length out of range" };
     let mut envelopes = Vec::new();
     while !message.is_empty() {
         let (length, rest) = message.split_first_chunk::<4>().ok_or(WRONG)?;
@@ -145,6 +151,9 @@ mod tests {
         assert!(unpack_envelopes(&[0xff; 8]).is_err());
         assert!(ShareMessage::decode(&[WANTED, 1, 2]).is_err());
         assert!(ShareMessage::decode(&[]).is_err());
-        assert!(matches!(ShareMessage::decode(&[WANTED, 0, 0, 0, 0, 0, 0, 0, 9]), Ok(ShareMessage::Wanted(9))));
+        assert!(matches!(
+            ShareMessage::decode(&[WANTED, 0, 0, 0, 0, 0, 0, 0, 9]),
+            Ok(ShareMessage::Wanted(9))
+        ));
     }
 }

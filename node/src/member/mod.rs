@@ -48,7 +48,9 @@ pub enum MemberError {
     #[error("database: {0}")]
     Store(#[from] crate::store::StoreError),
     /// Something that must be stored is not.
-    #[error("the database has no {what} of height {height}; restore it from a peer with an empty data folder")]
+    #[error(
+        "the database has no {what} of height {height}; restore it from a peer with an empty data folder"
+    )]
     Missing {
         /// What.
         what: &'static str,
@@ -97,6 +99,19 @@ pub enum MemberError {
     /// The engine could not be configured.
     #[error(transparent)]
     Engine(#[from] engine::ConfigError),
+    /// Our state is not the one that a quorum certified.
+    #[error(
+        "the executed root of height {height} is {ours} here and certified as {certified}: this node has diverged; \
+         rebuild its database from a peer, and check its disk and version"
+    )]
+    Diverged {
+        /// The height.
+        height: u64,
+        /// Root of this node.
+        ours: alloy_primitives::B256,
+        /// Root of the committee.
+        certified: alloy_primitives::B256,
+    },
     /// The height was executed before.
     #[error("executed before")]
     AlreadyExecuted,
@@ -107,7 +122,8 @@ pub enum MemberError {
 
 /// Milliseconds since the Unix epoch; zero before it.
 pub(crate) fn unix_ms(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    time.duration_since(UNIX_EPOCH)
+        .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// The channels of a node: the engine's and its own.
@@ -159,7 +175,8 @@ impl Member {
         let shared = Arc::new(Shared::open(Arc::clone(&genesis), secrets, &store, &options)?);
         pool::restore(&shared)?;
 
-        let vote = secrets.map(|secrets| secrets.expose_vote(|vote| zeroize::Zeroizing::new(*vote)));
+        let vote =
+            secrets.map(|secrets| secrets.expose_vote(|vote| zeroize::Zeroizing::new(*vote)));
         let mut config = EngineConfig::first_epoch(
             Arc::clone(&genesis),
             identity,
@@ -168,8 +185,10 @@ impl Member {
         )?;
         config.first_seen = shared.records.first_seen()?;
         shared.set_schedule(config.schedule.clone());
-        let peers: Vec<Identity> =
-            engine::identities(&genesis)?.into_iter().filter(|peer| *peer != config.identity).collect();
+        let peers: Vec<Identity> = engine::identities(&genesis)?
+            .into_iter()
+            .filter(|peer| *peer != config.identity)
+            .collect();
 
         let (pipeline_events, pipeline_inputs) = mpsc::unbounded_channel();
         let (share_queue, share_messages) = mpsc::channel(pipeline::SHARE_QUEUE);
@@ -192,7 +211,9 @@ impl Member {
             pipeline_events,
             executor_queue,
         );
-        tasks.push(context.child("pipeline").spawn(move |_| pipeline.run(pipeline_inputs, share_messages)));
+        tasks.push(
+            context.child("pipeline").spawn(move |_| pipeline.run(pipeline_inputs, share_messages)),
+        );
         tasks.push(context.child("shares").spawn({
             let blocker = blocker.clone();
             move |_| pipeline::read_shares(shares.1, share_queue, blocker)
@@ -206,7 +227,9 @@ impl Member {
             move |_| pool::read_gossip(envelopes.1, queue, blocker)
         }));
         let stores = store.marshal_stores(genesis.as_ref())?;
-        let engine = engine::start(context.child("engine"), config, network, stores, hooks, reporter).await?;
+        let engine =
+            engine::start(context.child("engine"), config, network, stores, hooks, reporter)
+                .await?;
         Ok(Self { shared, pool: pool_queue, engine, tasks })
     }
 

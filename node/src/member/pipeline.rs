@@ -42,10 +42,7 @@ use blindfold_ordering::{
 };
 use blindfold_sdk::rpc::{OpenedNotice, OrderedNotice};
 use blindfold_wire::{
-    bundle::ShareBundle,
-    evidence::Evidence,
-    opened::OpenedBatch,
-    opening::OpeningSet,
+    bundle::ShareBundle, evidence::Evidence, opened::OpenedBatch, opening::OpeningSet,
 };
 use commonware_p2p::{Blocker, Receiver, Recipients, Sender};
 use commonware_runtime::{Clock, Spawner};
@@ -217,8 +214,13 @@ where
     async fn resume(&mut self) -> Result<(), MemberError> {
         let mut height = self.next_to_execute;
         while let Some(record) = self.shared.records.height(height)? {
-            let block = self.shared.records.block(height)?.ok_or(MemberError::Missing { what: "block", height })?;
-            let certified = record.certify(block.commitment.commitment.clone(), &self.shared.votes)?;
+            let block = self
+                .shared
+                .records
+                .block(height)?
+                .ok_or(MemberError::Missing { what: "block", height })?;
+            let certified =
+                record.certify(block.commitment.commitment.clone(), &self.shared.votes)?;
             let envelopes = self.check(&block).await?;
             let batch = SealedBatch::new(certified, envelopes)?;
             self.shared.chain.on_ordered(batch.commitment(), batch.envelopes());
@@ -264,9 +266,16 @@ where
         }
     }
 
-    async fn check(&self, block: &blindfold_wire::block::Block) -> Result<Vec<blindfold_wire::CheckedEnvelope>, MemberError> {
+    async fn check(
+        &self,
+        block: &blindfold_wire::block::Block,
+    ) -> Result<Vec<blindfold_wire::CheckedEnvelope>, MemberError> {
         let (checker, block) = (Arc::clone(&self.shared.checker), block.clone());
-        let checked = self.context.child("check").shared(true).spawn(move |_| async move { checker.check_block(&block) });
+        let checked = self
+            .context
+            .child("check")
+            .shared(true)
+            .spawn(move |_| async move { checker.check_block(&block) });
         Ok(checked.await.map_err(|_| MemberError::Stopping)??)
     }
 
@@ -350,7 +359,11 @@ where
         Ok(())
     }
 
-    async fn on_bundle(&mut self, bundle: ShareBundle, from: Option<Identity>) -> Result<(), MemberError> {
+    async fn on_bundle(
+        &mut self,
+        bundle: ShareBundle,
+        from: Option<Identity>,
+    ) -> Result<(), MemberError> {
         match self.collector.on_bundle(bundle) {
             Ok(effects) => self.perform(effects).await,
             Err(error) => {
@@ -365,17 +378,21 @@ where
         }
     }
 
-    async fn on_message(&mut self, peer: Identity, message: ShareMessage) -> Result<(), MemberError> {
+    async fn on_message(
+        &mut self,
+        peer: Identity,
+        message: ShareMessage,
+    ) -> Result<(), MemberError> {
         match message {
             ShareMessage::Bundle(bundle) => self.on_bundle(bundle, Some(peer)).await,
-            ShareMessage::Wanted(height) => {
-                self.answer(peer, height)
-            }
+            ShareMessage::Wanted(height) => self.answer(peer, height),
             ShareMessage::Openings(set) => {
                 if let Some((batch, _, _)) = self.open.get(&set.height) {
-                    let (public, batch, events) = (self.shared.public.clone(), batch.clone(), self.events.clone());
+                    let (public, batch, events) =
+                        (self.shared.public.clone(), batch.clone(), self.events.clone());
                     self.context.child("verify").shared(true).spawn(move |_| async move {
-                        let outcome = catchup::verify_openings(&public, &batch, set, WORKER_THREADS);
+                        let outcome =
+                            catchup::verify_openings(&public, &batch, set, WORKER_THREADS);
                         let _ = events.send(PipelineEvent::Verified(peer, Box::new(outcome)));
                     });
                 }
@@ -498,7 +515,11 @@ where
             if now_ms.saturating_sub(*since_ms) >= wait_ms {
                 let peer = self.peers[(me + *asked) % self.peers.len()].clone();
                 *asked += 1;
-                self.sender.send(Recipients::One(peer), ShareMessage::Wanted(*height).encode(), false);
+                self.sender.send(
+                    Recipients::One(peer),
+                    ShareMessage::Wanted(*height).encode(),
+                    false,
+                );
             }
         }
         Ok(())
@@ -515,7 +536,8 @@ where
             return;
         }
         let commitment = batch.commitment();
-        let ids: Vec<B256> = batch.envelopes().iter().map(blindfold_wire::CheckedEnvelope::id).collect();
+        let ids: Vec<B256> =
+            batch.envelopes().iter().map(blindfold_wire::CheckedEnvelope::id).collect();
         let _ = self.shared.events.send(NodeEvent::Ordered(Arc::new(OrderedNotice {
             height: commitment.height,
             digest: batch.digest(),
@@ -526,8 +548,11 @@ where
     }
 
     fn announce_opened(&self, opened: &OpenedBatch) {
-        let undecryptable =
-            opened.items().iter().filter(|item| matches!(item.opening, Opening::Undecryptable { .. })).count();
+        let undecryptable = opened
+            .items()
+            .iter()
+            .filter(|item| matches!(item.opening, Opening::Undecryptable { .. }))
+            .count();
         metrics::envelopes("opened", (opened.items().len() - undecryptable) as u64);
         metrics::stage_height("opened", opened.height());
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);

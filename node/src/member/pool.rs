@@ -24,11 +24,7 @@ use blindfold_wire::{
 };
 use commonware_p2p::{Blocker, Receiver, Recipients, Sender};
 use commonware_runtime::{Clock, Spawner};
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, warn};
 
@@ -123,7 +119,10 @@ pub async fn run<E, X, B>(
         }
         let bytes: Vec<Bytes> = batch.iter().map(|request| request.bytes().clone()).collect();
         let checker = Arc::clone(&shared.checker);
-        let checked = context.child("check").shared(true).spawn(move |_| async move { checker.check_all(&bytes) });
+        let checked = context
+            .child("check")
+            .shared(true)
+            .spawn(move |_| async move { checker.check_all(&bytes) });
         let Ok(verdicts) = checked.await else { return };
 
         let mut outgoing = Vec::new();
@@ -178,7 +177,10 @@ impl PoolRequest {
     }
 }
 
-fn admit(shared: &Shared, verdict: Result<CheckedEnvelope, EnvelopeError>) -> Result<B256, Rejection> {
+fn admit(
+    shared: &Shared,
+    verdict: Result<CheckedEnvelope, EnvelopeError>,
+) -> Result<B256, Rejection> {
     let envelope = verdict?;
     let id = envelope.id();
     let accounts = match shared.chain.accounts([envelope.payer()]) {
@@ -232,7 +234,11 @@ pub fn restore(shared: &Shared) -> Result<(), MemberError> {
 }
 
 /// Tells the pool that a height is final.
-pub fn on_height(shared: &Shared, height: u64, envelopes: &[CheckedEnvelope]) -> Result<(), MemberError> {
+pub fn on_height(
+    shared: &Shared,
+    height: u64,
+    envelopes: &[CheckedEnvelope],
+) -> Result<(), MemberError> {
     let ordered: Vec<OrderedEnvelope> = envelopes
         .iter()
         .map(|envelope| OrderedEnvelope {
@@ -248,7 +254,9 @@ pub fn on_height(shared: &Shared, height: u64, envelopes: &[CheckedEnvelope]) ->
 
 fn receipt(shared: &Shared, envelope_id: B256) -> Result<SignedReceipt, SubmitError> {
     let Some(keys) = &shared.keys else {
-        return Err(SubmitError::Unavailable("a follower signs no receipts; ask a member".to_owned()));
+        return Err(SubmitError::Unavailable(
+            "a follower signs no receipts; ask a member".to_owned(),
+        ));
     };
     let receipt = AdmissionReceipt {
         chain_id: shared.genesis.chain_id,
@@ -283,14 +291,16 @@ pub fn candidates(shared: &Shared, pool: &Mempool) -> Vec<CheckedEnvelope> {
     const BLOCKS_OFFERED: usize = 4;
     let params = &shared.genesis.params;
     let Ok(accounts) = shared.chain.accounts(pool.payers()) else { return Vec::new() };
-    let limit = |per_block: u64| usize::try_from(per_block).unwrap_or(usize::MAX).saturating_mul(BLOCKS_OFFERED);
+    let limit = |per_block: u64| {
+        usize::try_from(per_block).unwrap_or(usize::MAX).saturating_mul(BLOCKS_OFFERED)
+    };
     pool.candidates(
         &accounts,
         &blindfold_mempool::BlockTarget {
             height: accounts.height.saturating_add(1),
             base_fee: accounts.next_base_fee,
             max_count: limit(u64::from(params.max_block_count)),
-            max_bytes: limit(u64::from(params.max_block_bytes)),
+            max_bytes: limit(params.max_block_bytes),
             max_gas: params.block_gas_limit.saturating_mul(BLOCKS_OFFERED as u64),
         },
     )

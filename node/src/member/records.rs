@@ -12,8 +12,8 @@ use blindfold_execution::{BlockRecord, ExecutedBlock};
 use blindfold_mempool::Change;
 use blindfold_ordering::events;
 use blindfold_wire::{
-    Block, Certified, Evidence, FinalizationCertificate, OrderCommitment, SignedBundleHeader, SignedCommitment,
-    VoteCommittee, opened::OpenedBatch, opening::OpeningSet,
+    Block, Certified, Evidence, FinalizationCertificate, OrderCommitment, SignedBundleHeader,
+    SignedCommitment, VoteCommittee, opened::OpenedBatch, opening::OpeningSet,
 };
 use std::collections::BTreeMap;
 
@@ -63,7 +63,11 @@ impl HeightRecord {
             digest: self.digest,
             certificate: self.proof.certificate.encode_engine().into(),
             descendants: self.proof.descendants.iter().map(|link| link.encode().into()).collect(),
-            released: self.released.as_ref().map(|header| header.encode().into()).unwrap_or_default(),
+            released: self
+                .released
+                .as_ref()
+                .map(|header| header.encode().into())
+                .unwrap_or_default(),
             ordered_ms: self.ordered_ms,
             opened_ms: self.opened_ms,
             executed_ms: self.executed_ms,
@@ -87,7 +91,8 @@ impl HeightRecord {
         Some(Self {
             digest: row.digest,
             proof: FinalProof {
-                certificate: FinalizationCertificate::decode_engine(&row.certificate, members).ok()?,
+                certificate: FinalizationCertificate::decode_engine(&row.certificate, members)
+                    .ok()?,
                 descendants: descendants?,
             },
             released,
@@ -126,7 +131,10 @@ impl Place {
 
     fn decode(bytes: &[u8]) -> Option<Self> {
         let (height, at) = bytes.split_first_chunk::<8>()?;
-        Some(Self { height: u64::from_be_bytes(*height), at: u32::from_be_bytes(at.try_into().ok()?) })
+        Some(Self {
+            height: u64::from_be_bytes(*height),
+            at: u32::from_be_bytes(at.try_into().ok()?),
+        })
     }
 }
 
@@ -163,7 +171,9 @@ impl Records {
     /// Record of a final height.
     pub fn height(&self, height: u64) -> Result<Option<HeightRecord>, MemberError> {
         let members = self.members;
-        self.read(Family::Heights, &height.to_be_bytes(), "height record", |bytes| HeightRecord::decode(bytes, members))
+        self.read(Family::Heights, &height.to_be_bytes(), "height record", |bytes| {
+            HeightRecord::decode(bytes, members)
+        })
     }
 
     /// Stores the record of a final height.
@@ -172,14 +182,22 @@ impl Records {
     }
 
     /// Stores the record of a final height and where its envelopes are.
-    pub fn store_ordered(&self, batch: &SealedBatch, record: &HeightRecord) -> Result<(), MemberError> {
+    pub fn store_ordered(
+        &self,
+        batch: &SealedBatch,
+        record: &HeightRecord,
+    ) -> Result<(), MemberError> {
         let height = batch.height();
         let mut writes = vec![
             put(Family::Heights, &height.to_be_bytes(), record.encode()),
             put(Family::Digests, record.digest.as_slice(), height.to_be_bytes().to_vec()),
         ];
         for (at, envelope) in (0u32..).zip(batch.envelopes()) {
-            writes.push(put(Family::Envelopes, envelope.id().as_slice(), Place { height, at }.encode()));
+            writes.push(put(
+                Family::Envelopes,
+                envelope.id().as_slice(),
+                Place { height, at }.encode(),
+            ));
         }
         self.write(writes)
     }
@@ -207,14 +225,18 @@ impl Records {
     /// The finalized block of a height.
     pub fn block(&self, height: u64) -> Result<Option<Block>, MemberError> {
         match self.store.finalized_block(height)? {
-            Some(bytes) => Block::decode(&bytes).map(Some).map_err(|_| MemberError::Damaged("finalized block")),
+            Some(bytes) => {
+                Block::decode(&bytes).map(Some).map_err(|_| MemberError::Damaged("finalized block"))
+            }
             None => Ok(None),
         }
     }
 
     /// The openings of a height.
     pub fn openings(&self, height: u64) -> Result<Option<OpeningSet>, MemberError> {
-        self.read(Family::Openings, &height.to_be_bytes(), "opening set", |bytes| OpeningSet::decode(bytes).ok())
+        self.read(Family::Openings, &height.to_be_bytes(), "opening set", |bytes| {
+            OpeningSet::decode(bytes).ok()
+        })
     }
 
     /// Stores the openings of a height.
@@ -229,11 +251,18 @@ impl Records {
 
     /// The executed block of a height.
     pub fn executed(&self, height: u64) -> Result<Option<BlockRecord>, MemberError> {
-        self.read(Family::Executed, &height.to_be_bytes(), "executed block", |bytes| BlockRecord::decode(bytes).ok())
+        self.read(Family::Executed, &height.to_be_bytes(), "executed block", |bytes| {
+            BlockRecord::decode(bytes).ok()
+        })
     }
 
     /// Stores an executed height: state, block and indexes together.
-    pub fn store_executed(&self, block: &ExecutedBlock, batch: &OpenedBatch, now_ms: u64) -> Result<(), MemberError> {
+    pub fn store_executed(
+        &self,
+        block: &ExecutedBlock,
+        batch: &OpenedBatch,
+        now_ms: u64,
+    ) -> Result<(), MemberError> {
         let height = batch.height();
         let mut writes = self.executed_writes(block);
         if let Some(record) = self.height(height)? {
@@ -255,12 +284,22 @@ impl Records {
             .layer
             .writes()
             .iter()
-            .map(|(column, key, value)| (Family::State(column), key.to_vec(), value.map(<[u8]>::to_vec)))
+            .map(|(column, key, value)| {
+                (Family::State(column), key.to_vec(), value.map(<[u8]>::to_vec))
+            })
             .collect();
         writes.push(put(Family::Executed, &height.to_be_bytes(), record.encode()));
-        writes.push(put(Family::BlockHashes, record.hash.as_slice(), height.to_be_bytes().to_vec()));
+        writes.push(put(
+            Family::BlockHashes,
+            record.hash.as_slice(),
+            height.to_be_bytes().to_vec(),
+        ));
         for (at, transaction) in (0u32..).zip(&record.transactions) {
-            writes.push(put(Family::Transactions, transaction.hash().as_slice(), Place { height, at }.encode()));
+            writes.push(put(
+                Family::Transactions,
+                transaction.hash().as_slice(),
+                Place { height, at }.encode(),
+            ));
         }
         writes
     }
@@ -292,7 +331,9 @@ impl Records {
 
     /// The block this member signed a commitment for.
     pub fn proposal(&self, digest: B256) -> Result<Option<Block>, MemberError> {
-        self.read(Family::Proposals, digest.as_slice(), "proposal", |bytes| Block::decode(bytes).ok())
+        self.read(Family::Proposals, digest.as_slice(), "proposal", |bytes| {
+            Block::decode(bytes).ok()
+        })
     }
 
     /// Stores a block before its commitment is journaled. Durable with the journal's next write.
@@ -306,7 +347,8 @@ impl Records {
             .scan(Family::FirstSeen)?
             .into_iter()
             .map(|(_, value)| {
-                SignedCommitment::decode(&value).map_err(|_| MemberError::Damaged("first-seen commitment"))
+                SignedCommitment::decode(&value)
+                    .map_err(|_| MemberError::Damaged("first-seen commitment"))
             })
             .collect()
     }
@@ -317,7 +359,8 @@ impl Records {
         const VIEWS_KEPT: u64 = 1_024;
         let key = |epoch: u64, view: u64| [epoch.to_be_bytes(), view.to_be_bytes()].concat();
         let commitment = &signed.commitment;
-        let mut writes = vec![put(Family::FirstSeen, &key(commitment.epoch, commitment.view), signed.encode())];
+        let mut writes =
+            vec![put(Family::FirstSeen, &key(commitment.epoch, commitment.view), signed.encode())];
         if let Some(old) = commitment.view.checked_sub(VIEWS_KEPT) {
             writes.push((Family::FirstSeen, key(commitment.epoch, old), None));
         }
@@ -340,7 +383,9 @@ impl Records {
         self.store
             .scan(Family::Evidence)?
             .into_iter()
-            .map(|(_, value)| Evidence::decode(&value).map_err(|_| MemberError::Damaged("evidence")))
+            .map(|(_, value)| {
+                Evidence::decode(&value).map_err(|_| MemberError::Damaged("evidence"))
+            })
             .collect()
     }
 }

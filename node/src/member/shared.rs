@@ -1,11 +1,6 @@
 //! What the tasks of a node share.
 
-use super::{
-    MemberError, Options,
-    cache::Checker,
-    chain::Chain,
-    records::Records,
-};
+use super::{MemberError, Options, cache::Checker, chain::Chain, records::Records};
 use crate::{metrics, rpc::api::NodeEvent, store::Store};
 use alloy_primitives::B256;
 use blindfold_committee::{
@@ -208,7 +203,11 @@ impl Shared {
 }
 
 impl Keys {
-    fn open(genesis: &Genesis, secrets: &MemberSecrets, store: &Store) -> Result<Self, MemberError> {
+    fn open(
+        genesis: &Genesis,
+        secrets: &MemberSecrets,
+        store: &Store,
+    ) -> Result<Self, MemberError> {
         let wrong = |what: &str| MemberError::Keys(format!("the secrets file: {what}"));
         let info = usize::try_from(secrets.member())
             .ok()
@@ -223,8 +222,11 @@ impl Keys {
             return Err(wrong("its decryption share is not the one in the genesis"));
         }
         let journal = Arc::new(SigningJournal::new(store.clone()));
-        let seat =
-            MemberSeat { chain_id: genesis.chain_id, settlement: genesis.settlement, member: secrets.member() };
+        let seat = MemberSeat {
+            chain_id: genesis.chain_id,
+            settlement: genesis.settlement,
+            member: secrets.member(),
+        };
         let releaser = Arc::new(Releaser::new(seat, key, signer.clone(), Arc::clone(&journal)));
         Ok(Self { member: secrets.member(), signer, journal, releaser })
     }

@@ -11,7 +11,9 @@ use alloy_consensus::TxEip1559;
 use alloy_eips::eip2718::Encodable2718 as _;
 use alloy_primitives::{Address, B256, TxKind, U64, U256};
 use blindfold_node::cli::tx;
-use blindfold_sdk::{Client, Committee, HttpTransport, SigningKey, TxStatus, Wallet, rpc::HeightDocument};
+use blindfold_sdk::{
+    Client, Committee, HttpTransport, SigningKey, TxStatus, Wallet, rpc::HeightDocument,
+};
 use blindfold_wire::genesis::Genesis;
 use serde_json::Value;
 
@@ -32,9 +34,14 @@ fn a_devnet_settles_everything_and_proves_it() {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{stdout}\n{stderr}");
     let summary: Value = serde_json::from_str(stdout.lines().last().unwrap()).unwrap();
-    for (field, expected) in
-        [("nodes", 4), ("sealed", 24), ("ordered", 24), ("opened", 24), ("opened_before_final", 0), ("diverged_nodes", 0)]
-    {
+    for (field, expected) in [
+        ("nodes", 4),
+        ("sealed", 24),
+        ("ordered", 24),
+        ("opened", 24),
+        ("opened_before_final", 0),
+        ("diverged_nodes", 0),
+    ] {
         assert_eq!(summary[field], expected, "{field} of {summary}");
     }
     let ends = ["executed", "skipped", "undecryptable", "expired", "replaced"];
@@ -95,10 +102,20 @@ impl Network {
         let folder = tempfile::tempdir().unwrap();
         let wei = "1000000000000000000000";
         let mut init = Command::new(BLINDFOLD);
-        init.args(["committee", "init", "--dealer", "--base-port", &free_ports(12).to_string(), "--out"])
-            .arg(folder.path());
+        init.args([
+            "committee",
+            "init",
+            "--dealer",
+            "--base-port",
+            &free_ports(12).to_string(),
+            "--out",
+        ])
+        .arg(folder.path());
         for address in funded {
-            init.arg("--fund").arg(format!("{address}={wei}")).arg("--escrow").arg(format!("{address}={wei}"));
+            init.arg("--fund")
+                .arg(format!("{address}={wei}"))
+                .arg("--escrow")
+                .arg(format!("{address}={wei}"));
         }
         let made = init.output().unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
@@ -109,12 +126,16 @@ impl Network {
         let committee = Committee::from_genesis(genesis.clone(), genesis.hash()).unwrap();
         let clients = (0..4)
             .map(|member| {
-                let config = blindfold_node::config::NodeConfig::read(&config_path(folder.path(), member)).unwrap();
-                let transport = HttpTransport::new(&format!("http://{}", config.rpc.listen)).unwrap();
+                let config =
+                    blindfold_node::config::NodeConfig::read(&config_path(folder.path(), member))
+                        .unwrap();
+                let transport =
+                    HttpTransport::new(&format!("http://{}", config.rpc.listen)).unwrap();
                 Client::with_committee(transport, committee.clone())
             })
             .collect();
-        let mut network = Self { folder, genesis, members: (0..4).map(|_| None).collect(), clients };
+        let mut network =
+            Self { folder, genesis, members: (0..4).map(|_| None).collect(), clients };
         (0..4).for_each(|member| network.run(member));
         network
     }
@@ -165,7 +186,11 @@ impl Network {
             let status = self.until("an envelope ends", || {
                 self.clients[member].status(*id).ok().flatten().filter(TxStatus::is_terminal)
             });
-            assert!(matches!(status, TxStatus::Executed { success: true, .. }), "{status:?}\n{}", self.logs());
+            assert!(
+                matches!(status, TxStatus::Executed { success: true, .. }),
+                "{status:?}\n{}",
+                self.logs()
+            );
         }
     }
 
@@ -182,9 +207,12 @@ impl Network {
                 .iter()
                 .map(|client| {
                     let quantity = U64::from(height);
-                    let record: HeightDocument =
-                        client.request::<Option<_>>("sealed_getHeight", [quantity]).unwrap().unwrap();
-                    let block: Value = client.request("eth_getBlockByNumber", (quantity, false)).unwrap();
+                    let record: HeightDocument = client
+                        .request::<Option<_>>("sealed_getHeight", [quantity])
+                        .unwrap()
+                        .unwrap();
+                    let block: Value =
+                        client.request("eth_getBlockByNumber", (quantity, false)).unwrap();
                     (record.digest, record.state_root.unwrap(), block["hash"].clone())
                 })
                 .collect();
@@ -195,10 +223,15 @@ impl Network {
     fn logs(&self) -> String {
         (0..4)
             .map(|member| {
-                let text = std::fs::read_to_string(self.folder.path().join(format!("member-{member}.log")));
+                let text = std::fs::read_to_string(
+                    self.folder.path().join(format!("member-{member}.log")),
+                );
                 let text = text.unwrap_or_default();
                 let lines: Vec<_> = text.lines().collect();
-                format!("--- member {member}\n{}\n", lines[lines.len().saturating_sub(15)..].join("\n"))
+                format!(
+                    "--- member {member}\n{}\n",
+                    lines[lines.len().saturating_sub(15)..].join("\n")
+                )
             })
             .collect()
     }

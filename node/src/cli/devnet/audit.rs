@@ -69,12 +69,15 @@ pub fn audit(members: &Members, genesis: &Genesis, last: u64) -> Result<Audit> {
 
 /// Which of the members differ from what most of them say. A member without the record differs.
 fn diverging(documents: &[Option<HeightDocument>]) -> Vec<bool> {
-    let says = |document: &Option<HeightDocument>| document.as_ref().map(|known| (known.digest, known.state_root));
+    let says = |document: &Option<HeightDocument>| {
+        document.as_ref().map(|known| (known.digest, known.state_root))
+    };
     let mut counts = BTreeMap::new();
     for document in documents {
         *counts.entry(says(document)).or_insert(0usize) += 1;
     }
-    let majority = counts.iter().filter(|(said, _)| said.is_some()).max_by_key(|(_, count)| **count);
+    let majority =
+        counts.iter().filter(|(said, _)| said.is_some()).max_by_key(|(_, count)| **count);
     let majority = majority.map(|(said, _)| *said);
     documents.iter().map(|document| Some(says(document)) != majority).collect()
 }
@@ -87,7 +90,8 @@ fn release_is_final(
     genesis: &Genesis,
     votes: &VoteCommittee,
 ) -> Result<()> {
-    let signed = SignedBundleHeader::decode(released).wrap_err("the bundle header does not decode")?;
+    let signed =
+        SignedBundleHeader::decode(released).wrap_err("the bundle header does not decode")?;
     let signer = signed.recover_signer().wrap_err("the bundle's signature")?;
     let header = &signed.header;
     eyre::ensure!(
@@ -95,13 +99,17 @@ fn release_is_final(
             && usize::try_from(header.member) == Ok(member),
         "the bundle is signed by somebody else"
     );
-    let commitment = OrderCommitment::decode(&document.commitment).wrap_err("the commitment does not decode")?;
+    let commitment =
+        OrderCommitment::decode(&document.commitment).wrap_err("the commitment does not decode")?;
     eyre::ensure!(
         header.height == commitment.height && header.commitment == commitment.digest(),
         "shares were released for another commitment than the final one"
     );
-    let certificate = FinalizationCertificate::decode_engine(&document.certificate, genesis.committee.members.len())
-        .wrap_err("the certificate does not decode")?;
+    let certificate = FinalizationCertificate::decode_engine(
+        &document.certificate,
+        genesis.committee.members.len(),
+    )
+    .wrap_err("the certificate does not decode")?;
     let descendants = document
         .descendants
         .iter()
@@ -149,7 +157,10 @@ mod tests {
 
     #[test]
     fn the_minority_diverges() {
-        assert_eq!(diverging(&[document(1), document(1), document(2), document(1)]), [false, false, true, false]);
+        assert_eq!(
+            diverging(&[document(1), document(1), document(2), document(1)]),
+            [false, false, true, false]
+        );
         assert_eq!(diverging(&[document(1), None, document(1)]), [false, true, false]);
         assert_eq!(diverging(&[document(1), document(1)]), [false, false]);
         assert_eq!(diverging(&[None, None]), [true, true]);

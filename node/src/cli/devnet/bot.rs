@@ -69,7 +69,9 @@ impl<'a> Bot<'a> {
     pub fn run(mut self, done: &AtomicBool) -> Self {
         while !done.load(Ordering::Relaxed) {
             // A member that does not answer only makes the bot blind for a moment.
-            if let Ok(waiting) = self.members.clients[0].request::<Vec<PendingDocument>>("sealed_getPending", [(); 0]) {
+            if let Ok(waiting) = self.members.clients[0]
+                .request::<Vec<PendingDocument>>("sealed_getPending", [(); 0])
+            {
                 for document in waiting {
                     self.look_at(&document);
                 }
@@ -95,8 +97,13 @@ impl<'a> Bot<'a> {
         if !could_be_a_swap || self.attempts.len() >= MAX_ATTEMPTS {
             return;
         }
-        let buys = if self.wallet.choices().below(2) == 0 { self.market.token_a } else { self.market.token_b };
-        let sells = if buys == self.market.token_a { self.market.token_b } else { self.market.token_a };
+        let buys = if self.wallet.choices().below(2) == 0 {
+            self.market.token_a
+        } else {
+            self.market.token_b
+        };
+        let sells =
+            if buys == self.market.token_a { self.market.token_b } else { self.market.token_a };
         let leg = |token, bid_wei| Action {
             to: Some(self.market.exchange),
             input: self.market.sell(token, U256::from(LEG_TOKENS), self.wallet.address()),
@@ -113,7 +120,10 @@ impl<'a> Bot<'a> {
 
     /// Everything the bot sent.
     pub fn sent(&self) -> Vec<Sent> {
-        self.attempts.iter().flat_map(|attempt| [attempt.front.clone(), attempt.back.clone()]).collect()
+        self.attempts
+            .iter()
+            .flat_map(|attempt| [attempt.front.clone(), attempt.back.clone()])
+            .collect()
     }
 
     /// The balance sheet, once all is settled.
@@ -121,7 +131,11 @@ impl<'a> Bot<'a> {
         let client = &self.members.clients[0];
         for attempt in &self.attempts {
             let place = |id| client.status(id).ok().flatten().as_ref().and_then(place);
-            let places = (place(attempt.front.envelope_id), place(attempt.victim), place(attempt.back.envelope_id));
+            let places = (
+                place(attempt.front.envelope_id),
+                place(attempt.victim),
+                place(attempt.back.envelope_id),
+            );
             if let (Some(front), Some(victim), Some(back)) = places
                 && front < victim
                 && victim < back
@@ -133,9 +147,11 @@ impl<'a> Bot<'a> {
         // Both at the closing price: what trading added, not what holding would have.
         let after = Holdings::of(client, &self.market, self.wallet.address())?;
         let price = Price::of(client, &self.market)?;
-        self.report.earned_token_wei = signed(price.worth(&after)) - signed(price.worth(&self.before));
+        self.report.earned_token_wei =
+            signed(price.worth(&after)) - signed(price.worth(&self.before));
         let escrow_after = client.payer(self.wallet.address())?.escrow_wei;
-        self.report.spent_fees_wei = u128::try_from(escrow_before.saturating_sub(escrow_after)).unwrap_or(u128::MAX);
+        self.report.spent_fees_wei =
+            u128::try_from(escrow_before.saturating_sub(escrow_after)).unwrap_or(u128::MAX);
         Ok(self.report)
     }
 }
@@ -198,5 +214,6 @@ fn read(client: &Client, to: Address, data: Bytes, word: usize) -> Result<U256> 
     let call = serde_json::json!({ "to": to, "data": data });
     let returned: Bytes = client.request("eth_call", (call, "latest"))?;
     let word = returned.get(word * 32..(word + 1) * 32);
-    word.map(U256::from_be_slice).ok_or_else(|| eyre::eyre!("a view function returned {} bytes", returned.len()))
+    word.map(U256::from_be_slice)
+        .ok_or_else(|| eyre::eyre!("a view function returned {} bytes", returned.len()))
 }

@@ -24,12 +24,18 @@ pub struct Market {
 impl Market {
     /// Where `deployer`'s first three creations will stand.
     pub fn of_deployer(deployer: Address) -> Self {
-        Self { token_a: deployer.create(0), token_b: deployer.create(1), exchange: deployer.create(2) }
+        Self {
+            token_a: deployer.create(0),
+            token_b: deployer.create(1),
+            exchange: deployer.create(2),
+        }
     }
 
     /// Call data that sells `amount` of `token_in` at any price, the proceeds to `to`.
     pub fn sell(&self, token_in: Address, amount: U256, to: Address) -> Bytes {
-        IExchange::swapCall { tokenIn: token_in, amountIn: amount, minAmountOut: U256::ZERO, to }.abi_encode().into()
+        IExchange::swapCall { tokenIn: token_in, amountIn: amount, minAmountOut: U256::ZERO, to }
+            .abi_encode()
+            .into()
     }
 }
 

@@ -21,7 +21,8 @@ pub fn show(client: &Client, done: &AtomicBool) {
         let last_round = done.load(Ordering::Relaxed);
         let executed = client.head().map_or(0, |head| head.executed_height);
         while next <= executed {
-            let Ok(Some(row)) = client.request::<Option<HeightDocument>>("sealed_getHeight", [format!("0x{next:x}")])
+            let Ok(Some(row)) = client
+                .request::<Option<HeightDocument>>("sealed_getHeight", [format!("0x{next:x}")])
             else {
                 break;
             };
@@ -29,7 +30,11 @@ pub fn show(client: &Client, done: &AtomicBool) {
             if row.count == 0 {
                 idle += 1;
                 if in_place {
-                    eprint!("\r{:>8}  {:<60}", row.height, format!("idle ({idle} heights without envelopes)"));
+                    eprint!(
+                        "\r{:>8}  {:<60}",
+                        row.height,
+                        format!("idle ({idle} heights without envelopes)")
+                    );
                     let _ = std::io::stderr().flush();
                 }
                 continue;
@@ -38,7 +43,13 @@ pub fn show(client: &Client, done: &AtomicBool) {
                 eprintln!(
                     "{}{:>8}  {:>6}  {:>6}  {:>10}  {:>9}  {:>8}  {:>7}",
                     if in_place { "\r" } else { "" },
-                    "height", "leader", "sealed", "ordered ms", "opened ms", "executed", "skipped"
+                    "height",
+                    "leader",
+                    "sealed",
+                    "ordered ms",
+                    "opened ms",
+                    "executed",
+                    "skipped"
                 );
             }
             rows += 1;

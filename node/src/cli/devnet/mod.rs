@@ -138,7 +138,10 @@ pub fn run(args: DevnetArgs) -> Result<ExitCode> {
     };
     let killed = processes.stop();
     if !killed.is_empty() {
-        eprintln!("members {killed:?} did not stop by themselves; see their logs in {}", folder.display());
+        eprintln!(
+            "members {killed:?} did not stop by themselves; see their logs in {}",
+            folder.display()
+        );
         return Ok(ExitCode::from(1));
     }
     if args.exit && args.data_dir.is_none() && code == ExitCode::SUCCESS {
@@ -192,8 +195,13 @@ impl Cast {
     }
 }
 
-fn write_network(args: &DevnetArgs, folder: &std::path::Path, cast: &Cast) -> Result<WrittenNetwork> {
-    let funded: BTreeMap<_, _> = cast.addresses().into_iter().map(|address| (address, U256::from(FUNDS_WEI))).collect();
+fn write_network(
+    args: &DevnetArgs,
+    folder: &std::path::Path,
+    cast: &Cast,
+) -> Result<WrittenNetwork> {
+    let funded: BTreeMap<_, _> =
+        cast.addresses().into_iter().map(|address| (address, U256::from(FUNDS_WEI))).collect();
     let plan = Plan {
         chain_id: CHAIN_ID,
         members: args.nodes,
@@ -211,7 +219,8 @@ fn free_addresses(members: usize) -> Result<Vec<MemberAddresses>> {
     let mut held = Vec::new();
     let mut addresses = Vec::new();
     for _ in 0..members {
-        let (quic, rpc, metrics) = (UdpSocket::bind(any)?, TcpListener::bind(any)?, TcpListener::bind(any)?);
+        let (quic, rpc, metrics) =
+            (UdpSocket::bind(any)?, TcpListener::bind(any)?, TcpListener::bind(any)?);
         addresses.push(MemberAddresses {
             quic: quic.local_addr()?,
             rpc: rpc.local_addr()?,
@@ -247,11 +256,19 @@ impl Processes {
     fn wait_ready(&mut self, members: &Members, interrupted: &AtomicBool) -> Result<()> {
         let deadline = Instant::now() + START_TIMEOUT;
         // A chain with two heights is one in which a quorum votes and executes.
-        let ready = || members.clients.iter().all(|client| client.head().is_ok_and(|head| head.executed_height >= 2));
+        let ready = || {
+            members
+                .clients
+                .iter()
+                .all(|client| client.head().is_ok_and(|head| head.executed_height >= 2))
+        };
         while !ready() {
             self.check_alive()?;
             ensure!(!interrupted.load(Ordering::Relaxed), "interrupted");
-            ensure!(Instant::now() < deadline, "the members did not start ordering within {START_TIMEOUT:?}");
+            ensure!(
+                Instant::now() < deadline,
+                "the members did not start ordering within {START_TIMEOUT:?}"
+            );
             std::thread::sleep(Duration::from_millis(50));
         }
         Ok(())
@@ -272,9 +289,12 @@ fn perform(
     written: &WrittenNetwork,
     checks: &mut (dyn FnMut() -> Result<bool> + Send),
 ) -> Result<Summary> {
-    let Some(Seated { mut deployer, mut traders, mut bot }) = cast.seated else { bail!("nobody is seated") };
+    let Some(Seated { mut deployer, mut traders, mut bot }) = cast.seated else {
+        bail!("nobody is seated")
+    };
     let checks = Mutex::new(checks);
-    let stop = || -> Result<bool> { (checks.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))() };
+    let stop =
+        || -> Result<bool> { (checks.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))() };
     let watch = &members.clients[0];
     let market = Market::of_deployer(deployer.address());
 
@@ -345,7 +365,11 @@ fn open_market(
     let holders: Vec<_> = traders.iter().map(DevWallet::address).chain([bot.address()]).collect();
     for holder in holders {
         for token in [market.token_a, market.token_b] {
-            actions.push(action(Some(token), transfer(holder, U256::from(WALLET_TOKENS)), TOKEN_GAS));
+            actions.push(action(
+                Some(token),
+                transfer(holder, U256::from(WALLET_TOKENS)),
+                TOKEN_GAS,
+            ));
         }
     }
     let mut sent = Vec::new();
@@ -354,7 +378,10 @@ fn open_market(
     }
     for holder in traders.iter_mut().chain([bot]) {
         for token in [market.token_a, market.token_b] {
-            sent.push(holder.send(members, &action(Some(token), approve_all(market.exchange), TOKEN_GAS))?);
+            sent.push(
+                holder
+                    .send(members, &action(Some(token), approve_all(market.exchange), TOKEN_GAS))?,
+            );
         }
     }
     Ok(sent)
@@ -415,14 +442,24 @@ fn trade(
 }
 
 /// A transfer now and then, swaps in either direction otherwise.
-fn choose(number: usize, trader: &mut DevWallet, others: &[alloy_primitives::Address], market: Market) -> Action {
+fn choose(
+    number: usize,
+    trader: &mut DevWallet,
+    others: &[alloy_primitives::Address],
+    market: Market,
+) -> Action {
     let own = trader.address();
     let choices = trader.choices();
     let token = if choices.below(2) == 0 { market.token_a } else { market.token_b };
     let amount = U256::from(choices.between(1, 40)) * U256::from(TOKEN);
     if number % TRANSFER_EVERY == TRANSFER_EVERY - 1 {
         let to = others[choices.below(others.len())];
-        return Action { to: Some(token), input: transfer(to, amount), gas_limit: TOKEN_GAS, bid_wei: None };
+        return Action {
+            to: Some(token),
+            input: transfer(to, amount),
+            gas_limit: TOKEN_GAS,
+            bid_wei: None,
+        };
     }
     let input = market.sell(token, amount, own);
     Action { to: Some(market.exchange), input, gas_limit: SWAP_GAS, bid_wei: None }
@@ -555,7 +592,9 @@ fn on_ctrl_c() -> Arc<AtomicBool> {
     let flag = Arc::new(AtomicBool::new(false));
     let raised = Arc::clone(&flag);
     std::thread::spawn(move || {
-        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
+            return;
+        };
         runtime.block_on(async {
             while tokio::signal::ctrl_c().await.is_ok() {
                 if raised.swap(true, Ordering::Relaxed) {

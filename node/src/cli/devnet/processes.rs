@@ -28,7 +28,8 @@ pub struct MemberProcess {
 impl MemberProcess {
     /// Starts the member whose configuration is at `config`; its log goes to `log`.
     pub fn start(index: usize, config: &Path, log: &Path) -> Result<Self> {
-        let program = std::env::current_exe().wrap_err("cannot find the blindfold binary itself")?;
+        let program =
+            std::env::current_exe().wrap_err("cannot find the blindfold binary itself")?;
         let file = File::options()
             .create(true)
             .append(true)
@@ -48,7 +49,12 @@ impl MemberProcess {
     /// Fails, with the end of its log, if the member has left.
     pub fn check_alive(&mut self) -> Result<()> {
         if let Some(status) = self.child.try_wait()? {
-            bail!("member {} left ({status}); the end of {}:\n{}", self.index, self.log.display(), tail(&self.log));
+            bail!(
+                "member {} left ({status}); the end of {}:\n{}",
+                self.index,
+                self.log.display(),
+                tail(&self.log)
+            );
         }
         Ok(())
     }
@@ -64,7 +70,9 @@ impl MemberProcess {
         loop {
             match self.child.try_wait() {
                 Ok(Some(status)) => return status.success(),
-                Ok(None) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(20)),
+                Ok(None) if Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(20))
+                }
                 _ => {
                     // It is our own child and has not been waited for, so its number is still its own.
                     let _ = self.child.kill();
@@ -82,7 +90,10 @@ pub fn stop_all(members: &mut [MemberProcess]) -> Vec<usize> {
         member.ask_to_stop();
     }
     let deadline = Instant::now() + STOP_TIMEOUT;
-    members.iter_mut().filter_map(|member| (!member.wait_stopped(deadline)).then_some(member.index)).collect()
+    members
+        .iter_mut()
+        .filter_map(|member| (!member.wait_stopped(deadline)).then_some(member.index))
+        .collect()
 }
 
 fn tail(path: &Path) -> String {

@@ -13,7 +13,8 @@ pub struct Choices {
 impl Choices {
     /// One stream per (seed, purpose), so that adding a purpose does not move the others.
     pub fn new(seed: u64, purpose: &str) -> Self {
-        let material = [b"blindfold devnet choices", &seed.to_be_bytes()[..], purpose.as_bytes()].concat();
+        let material =
+            [b"blindfold devnet choices", &seed.to_be_bytes()[..], purpose.as_bytes()].concat();
         Self { stream: keccak256(material), drawn: 0 }
     }
 
@@ -26,7 +27,9 @@ impl Choices {
     /// A number in `low..high`, which must not be empty.
     pub fn between(&mut self, low: u64, high: u64) -> u64 {
         let word = self.bytes();
-        let draw = u64::from_be_bytes([word[0], word[1], word[2], word[3], word[4], word[5], word[6], word[7]]);
+        let draw = u64::from_be_bytes([
+            word[0], word[1], word[2], word[3], word[4], word[5], word[6], word[7],
+        ]);
         low + draw % high.saturating_sub(low).max(1)
     }
 

@@ -117,7 +117,13 @@ mod tests {
 
     #[test]
     fn one_early_opening_spoils_the_verdict() {
-        let good = Summary { nodes: 1, heights: vec![3], opened: 2, bundles_checked: 1, ..Summary::default() };
+        let good = Summary {
+            nodes: 1,
+            heights: vec![3],
+            opened: 2,
+            bundles_checked: 1,
+            ..Summary::default()
+        };
         assert!(good.good());
         assert!(!Summary { opened_before_final: 1, ..good.clone() }.good());
         assert!(!Summary { unresolved: 1, ..good.clone() }.good());

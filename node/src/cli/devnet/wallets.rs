@@ -6,7 +6,9 @@ use crate::cli::tx;
 use alloy_consensus::TxEip1559;
 use alloy_eips::eip2718::Encodable2718 as _;
 use alloy_primitives::{Address, B256, Bytes, TxKind, U256};
-use blindfold_sdk::{Client, ClientError, Committee, Fees, HttpTransport, SigningKey, TxStatus, Wallet};
+use blindfold_sdk::{
+    Client, ClientError, Committee, Fees, HttpTransport, SigningKey, TxStatus, Wallet,
+};
 use eyre::{Result, WrapErr as _, bail};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -32,7 +34,9 @@ pub struct Sent {
 
 /// Milliseconds since the Unix epoch.
 pub fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0))
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0))
 }
 
 /// The members' RPCs.
@@ -124,8 +128,13 @@ impl DevWallet {
         loop {
             match client.submit(&sealed) {
                 Ok(_) => break,
-                Err(error) if is_passing(&error) && Instant::now() < deadline => std::thread::sleep(SUBMIT_RETRY),
-                Err(error) => return Err(error).wrap_err_with(|| format!("member {at} did not admit an envelope")),
+                Err(error) if is_passing(&error) && Instant::now() < deadline => {
+                    std::thread::sleep(SUBMIT_RETRY)
+                }
+                Err(error) => {
+                    return Err(error)
+                        .wrap_err_with(|| format!("member {at} did not admit an envelope"));
+                }
             }
         }
         Ok(Sent { envelope_id: sealed.id(), submitted_ms, end: None })
@@ -139,17 +148,28 @@ fn is_passing(error: &ClientError) -> bool {
     match error {
         ClientError::Transport(_) => true,
         ClientError::Refused { code, data, .. } => {
-            let reason = data.as_ref().and_then(|data| data.get("reason")).and_then(|reason| reason.as_str());
+            let reason = data
+                .as_ref()
+                .and_then(|data| data.get("reason"))
+                .and_then(|reason| reason.as_str());
             *code == codes::UNAVAILABLE
                 || (*code == codes::ENVELOPE_REFUSED
-                    && matches!(reason, Some("nonce_too_far" | "payer_full" | "unpaid" | "backlog" | "full")))
+                    && matches!(
+                        reason,
+                        Some("nonce_too_far" | "payer_full" | "unpaid" | "backlog" | "full")
+                    ))
         }
         _ => false,
     }
 }
 
 /// Waits until each of `sent` has come to its end at `client`, recording the ends.
-pub fn settle(client: &Client, sent: &mut [Sent], timeout: Duration, stop: &dyn Fn() -> Result<bool>) -> Result<()> {
+pub fn settle(
+    client: &Client,
+    sent: &mut [Sent],
+    timeout: Duration,
+    stop: &dyn Fn() -> Result<bool>,
+) -> Result<()> {
     let deadline = Instant::now() + timeout;
     for sent in sent.iter_mut().filter(|sent| sent.end.is_none()) {
         loop {
