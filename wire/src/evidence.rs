@@ -113,6 +113,15 @@ impl Evidence {
         }
     }
 
+    /// Name of the offence: `equivocation`, `double_release` or `bad_share`.
+    pub fn offence(&self) -> &'static str {
+        match self {
+            Self::Equivocation { .. } => "equivocation",
+            Self::DoubleRelease { .. } => "double_release",
+            Self::BadShare(_) => "bad_share",
+        }
+    }
+
     /// A name for the evidence: keccak256 of its canonical bytes.
     pub fn id(&self) -> B256 {
         keccak256(self.encode())

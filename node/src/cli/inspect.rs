@@ -156,15 +156,10 @@ fn commitment(bytes: &[u8]) -> Result<Value> {
 fn evidence(bytes: &[u8], genesis: &Genesis) -> Result<(Value, bool)> {
     genesis.validate()?;
     let evidence = Evidence::decode(bytes)?;
-    let offence = match &evidence {
-        Evidence::Equivocation { .. } => "equivocation",
-        Evidence::DoubleRelease { .. } => "double_release",
-        Evidence::BadShare(_) => "bad_share",
-    };
     let verdict = evidence.verify(genesis, &genesis.committee_public()?);
     let report = json!({
         "id": evidence.id(),
-        "offence": offence,
+        "offence": evidence.offence(),
         "holds": verdict.is_ok(),
         "culprit": verdict.as_ref().ok().map(|offender| offender.member),
         "signer": verdict.as_ref().ok().map(|offender| offender.signer),

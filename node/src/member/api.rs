@@ -20,10 +20,12 @@ use blindfold_execution::{
 };
 use blindfold_mempool::{AccountView as _, PoolStatus, Removal};
 use blindfold_sdk::rpc::{
-    CommitmentDocument, HeadDocument, HeightDocument, OpeningDocument, PayerDocument,
-    PendingDocument,
+    CommitmentDocument, EvidenceDocument, HeadDocument, HeightDocument, OpeningDocument,
+    PayerDocument, PendingDocument,
 };
-use blindfold_wire::{Opening, SignedReceipt, TxStatus, encode_opening, genesis::Genesis};
+use blindfold_wire::{
+    Evidence, Opening, SignedReceipt, TxStatus, encode_opening, genesis::Genesis,
+};
 use futures::future::BoxFuture;
 use std::sync::Arc;
 use tokio::sync::{broadcast, mpsc, oneshot};
@@ -355,6 +357,16 @@ impl NodeApi for Api {
 
     fn height_record(&self, height: u64) -> Result<Option<HeightDocument>, ReadError> {
         self.shared.height_document(height).map_err(failed)
+    }
+
+    fn evidence(&self) -> Result<Vec<EvidenceDocument>, ReadError> {
+        let found = self.shared.records.evidence().map_err(failed)?;
+        let document = |evidence: &Evidence| EvidenceDocument {
+            id: evidence.id(),
+            offence: evidence.offence().to_owned(),
+            evidence: evidence.encode().into(),
+        };
+        Ok(found.iter().map(document).collect())
     }
 
     fn commitment_by_height(&self, height: u64) -> Result<Option<CommitmentDocument>, ReadError> {

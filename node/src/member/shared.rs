@@ -168,11 +168,7 @@ impl Shared {
 
     /// Keeps evidence for good.
     pub(super) fn keep_evidence(&self, evidence: &Evidence) {
-        metrics::evidence(match evidence {
-            Evidence::Equivocation { .. } => "equivocation",
-            Evidence::DoubleRelease { .. } => "double_release",
-            Evidence::BadShare(_) => "bad_share",
-        });
+        metrics::evidence(evidence.offence());
         if let Err(reason) = self.records.store_evidence(evidence) {
             error!(target: "blindfold::node", %reason, "evidence is not stored");
         }

@@ -17,8 +17,8 @@ use alloy_consensus::{Header, Receipt, TxEnvelope};
 use alloy_primitives::{Address, B256, Bytes, U256};
 use alloy_rpc_types_eth::EIP1186AccountProofResponse;
 use blindfold_sdk::rpc::{
-    CommitmentDocument, HeadDocument, HeightDocument, OpenedNotice, OpeningDocument, OrderedNotice,
-    PayerDocument, PendingDocument,
+    CommitmentDocument, EvidenceDocument, HeadDocument, HeightDocument, OpenedNotice,
+    OpeningDocument, OrderedNotice, PayerDocument, PendingDocument,
 };
 use blindfold_wire::{genesis::Genesis, receipt::SignedReceipt, status::TxStatus};
 use futures::future::BoxFuture;
@@ -53,6 +53,9 @@ pub trait NodeApi: Send + Sync + 'static {
 
     /// What this node keeps of a final height: times, proof of finality, its own signed release.
     fn height_record(&self, height: u64) -> Result<Option<HeightDocument>, ReadError>;
+
+    /// All evidence of offences that this node found or was given, verified.
+    fn evidence(&self) -> Result<Vec<EvidenceDocument>, ReadError>;
 
     /// The certified commitment of a height.
     fn commitment_by_height(&self, height: u64) -> Result<Option<CommitmentDocument>, ReadError>;

@@ -14,8 +14,8 @@ use alloy_rpc_types_eth::EIP1186AccountProofResponse;
 use blindfold_sdk::{
     SigningKey,
     rpc::{
-        CommitmentDocument, HeadDocument, HeightDocument, OpeningDocument, PayerDocument,
-        PendingDocument,
+        CommitmentDocument, EvidenceDocument, HeadDocument, HeightDocument, OpeningDocument,
+        PayerDocument, PendingDocument,
     },
 };
 use blindfold_wire::{
@@ -217,6 +217,12 @@ impl NodeApi for TestNode {
 
     fn height_record(&self, _height: u64) -> Result<Option<HeightDocument>, ReadError> {
         Ok(None)
+    }
+
+    fn evidence(&self) -> Result<Vec<EvidenceDocument>, ReadError> {
+        let evidence = Bytes::from_static(&[1, 2, 3]);
+        let id = alloy_primitives::keccak256(&evidence);
+        Ok(vec![EvidenceDocument { id, offence: "equivocation".to_owned(), evidence }])
     }
 
     fn commitment_by_height(&self, height: u64) -> Result<Option<CommitmentDocument>, ReadError> {

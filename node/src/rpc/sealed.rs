@@ -36,6 +36,7 @@ pub(crate) fn register(module: &mut RpcModule<Context>) -> Result<(), RegisterMe
     read(module, "sealed_getHeight", |context, params| {
         Ok(context.api.height_record(params.sequence().next::<U64>()?.to())?)
     })?;
+    read(module, "sealed_getEvidence", |context, _| Ok(context.api.evidence()?))?;
     read(module, "sealed_getTransaction", |context, params| {
         Ok(context.api.status(params.sequence().next()?)?)
     })?;

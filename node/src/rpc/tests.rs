@@ -6,7 +6,9 @@ use alloy_primitives::{B256, Bytes, U64};
 use alloy_rpc_types_eth::{Block, Log, Transaction, TransactionReceipt};
 use blindfold_sdk::{
     Client, ClientError, Committee, Fees, SigningKey, TxStatus, Wallet,
-    rpc::{CommitmentDocument, ExecutedNotice, HeadDocument, OpeningDocument, codes},
+    rpc::{
+        CommitmentDocument, EvidenceDocument, ExecutedNotice, HeadDocument, OpeningDocument, codes,
+    },
 };
 use jsonrpsee::{
     core::{
@@ -363,6 +365,14 @@ async fn pending_envelopes_fit_the_answer() {
     assert_eq!(some.len(), 2);
     let all: Vec<Value> = served.ask("sealed_getPending", rpc_params![]).await;
     assert_eq!(all.len(), 100_000 / (2 * PENDING_BYTES + 256));
+}
+
+#[tokio::test]
+async fn evidence_is_served_with_its_id() {
+    let served = Served::new(1).await;
+    let found: Vec<EvidenceDocument> = served.ask("sealed_getEvidence", rpc_params![]).await;
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].id, alloy_primitives::keccak256(&found[0].evidence));
 }
 
 #[tokio::test]

@@ -263,6 +263,22 @@ pub struct HeightDocument {
     pub undecryptable: u32,
 }
 
+/// One entry of `sealed_getEvidence`: proof of an offence.
+///
+/// The receiver decodes `evidence` and verifies it against the genesis document it pinned
+/// (`blindfold_wire::Evidence::verify`, or `blindfold inspect evidence`); the other fields are for
+/// people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EvidenceDocument {
+    /// Keccak of `evidence`.
+    pub id: B256,
+    /// `equivocation`, `double_release` or `bad_share`.
+    pub offence: String,
+    /// The evidence in its canonical encoding.
+    pub evidence: Bytes,
+}
+
 /// Result of `sealed_getOpening`: one opened position of a height.
 ///
 /// The receiver checks it by sealing again or, for an undecryptable envelope, by the pairing.
