@@ -53,6 +53,8 @@ mod open;
 mod pad;
 mod seal;
 mod share;
+#[cfg(any(test, feature = "testkit"))]
+pub mod testkit;
 mod verify;
 
 #[cfg(test)]

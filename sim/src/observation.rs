@@ -1,0 +1,230 @@
+//! What a run leaves behind, as plain data: the observer's log, each member's records, and what an
+//! independent replay made of them. The properties judge this and nothing else.
+
+use crate::{
+    observer::{Log, Proposed},
+    wallets::{Content, Submission},
+};
+use alloy_primitives::B256;
+use blindfold_committee::{batch::SealedBatch, catchup};
+use blindfold_execution::{
+    BlockContext, BlockRecord, Executor as _, SequentialExecutor, genesis_block,
+    state::{MemoryStore, ParentState},
+};
+use blindfold_mempool::{PoolStatus, Removal};
+use blindfold_node::member::{Shared, records::Records};
+use blindfold_ordering::schedule::LeaderSchedule;
+use blindfold_wire::{Block, Genesis, Opening, TxStatus, VoteCommittee};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// Weights of the batched proof checks of the replay; unpredictability protects nobody here.
+const REPLAY_WEIGHTS: [u8; 32] = [7; 32];
+
+/// The roots of an executed height.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Roots {
+    /// Hash of the EVM block.
+    pub block_hash: B256,
+    /// State root after it.
+    pub state_root: B256,
+    /// What a commitment k heights above must carry.
+    pub executed_root: B256,
+}
+
+impl Roots {
+    fn of(record: &BlockRecord) -> Self {
+        Self {
+            block_hash: record.hash,
+            state_root: record.state_root(),
+            executed_root: record.executed_root,
+        }
+    }
+}
+
+/// A final height as one member has it.
+#[derive(Clone, Debug)]
+pub struct HeightView {
+    /// Digest of its commitment, as recorded.
+    pub digest: B256,
+    /// The block's own digest, parent, height and ids.
+    pub block: Option<(B256, Proposed)>,
+    /// The executed root that its commitment carries.
+    pub carries: B256,
+    /// Whether the stored proof verifies for the recorded digest.
+    pub proof: Result<(), String>,
+    /// Its openings, once there.
+    pub openings: Option<Vec<Opening>>,
+    /// Its roots, once executed.
+    pub roots: Option<Roots>,
+}
+
+/// What one member has at the end.
+#[derive(Clone, Debug)]
+pub struct MemberView {
+    /// Whether it is up at the end.
+    pub up: bool,
+    /// Its final heights.
+    pub heights: BTreeMap<u64, HeightView>,
+    /// Status of each submitted envelope.
+    pub statuses: BTreeMap<B256, TxStatus>,
+    /// Offences that it holds proof of.
+    pub evidence: usize,
+    /// Why it cannot go on, if so.
+    pub failure: Option<String>,
+}
+
+/// An envelope that was handed in, and how it must end.
+#[derive(Clone, Debug)]
+pub struct Expected {
+    /// Envelope id.
+    pub id: B256,
+    /// What is in it.
+    pub content: Content,
+    /// Whether a member admitted it, or the last refusal.
+    pub admitted: Result<(), String>,
+}
+
+/// Everything that the properties judge.
+#[derive(Clone, Debug)]
+pub struct Observation {
+    /// Votes that finalize.
+    pub quorum: usize,
+    /// Shares that open.
+    pub threshold: usize,
+    /// Members whose shares an adversary is taken to have from the start.
+    pub adversaries: usize,
+    /// k: a commitment carries the executed root of k heights below.
+    pub executed_lag: u64,
+    /// Digest of height 0.
+    pub genesis: B256,
+    /// What went over the network.
+    pub log: Log,
+    /// The members, by index; `None` for one that never started.
+    pub members: Vec<Option<MemberView>>,
+    /// Roots of every height, executed anew from genesis; or why that failed.
+    pub replay: Result<BTreeMap<u64, Roots>, String>,
+    /// What was handed in.
+    pub expected: Vec<Expected>,
+    /// Pairs of members of which the first cut the second off.
+    pub blocked: Vec<(usize, usize)>,
+}
+
+/// Status of an envelope as this member's records and mempool have it.
+pub fn status(shared: &Shared, id: B256) -> Option<TxStatus> {
+    let records = &shared.records;
+    if let Some(place) = records.envelope(id).expect("the database reads") {
+        let executed = records.executed(place.height).expect("the database reads");
+        return Some(
+            match executed.as_ref().and_then(|record| record.outcomes.get(place.at as usize)) {
+                Some(outcome) => outcome.status(place.height, place.at),
+                None => TxStatus::Ordered { height: place.height, position: place.at },
+            },
+        );
+    }
+    shared.pool.lock().status(&id).map(|status| match status {
+        PoolStatus::Ended(Removal::Expired { height }) => TxStatus::Expired { height },
+        PoolStatus::Ended(Removal::Ordered { .. }) | PoolStatus::Pending | PoolStatus::Gapped => {
+            TxStatus::Pending
+        }
+        PoolStatus::Ended(_) => TxStatus::Evicted,
+    })
+}
+
+impl MemberView {
+    /// Reads everything that the member has.
+    pub fn read(shared: &Shared, up: bool, submissions: &[Submission]) -> Self {
+        let mut heights = BTreeMap::new();
+        for height in 1.. {
+            match height_view(&shared.records, height, &shared.votes) {
+                Some(view) => heights.insert(height, view),
+                None => break,
+            };
+        }
+        let statuses = submissions
+            .iter()
+            .filter_map(|submission| Some((submission.id, status(shared, submission.id)?)))
+            .collect();
+        let evidence = shared.records.evidence().expect("the database reads").len();
+        Self { up, heights, statuses, evidence, failure: shared.failure() }
+    }
+}
+
+fn height_view(records: &Records, height: u64, votes: &VoteCommittee) -> Option<HeightView> {
+    let record = records.height(height).expect("the database reads")?;
+    let block = records.block(height).expect("the database reads");
+    let proof = match &block {
+        None => Err("there is no block".to_owned()),
+        Some(block) => match record.certify(block.commitment.commitment.clone(), votes) {
+            Ok(certified) if certified.digest() == record.digest => Ok(()),
+            Ok(certified) => Err(format!("the proof is for {}", certified.digest())),
+            Err(error) => Err(error.to_string()),
+        },
+    };
+    Some(HeightView {
+        digest: record.digest,
+        carries: block
+            .as_ref()
+            .map(|block| block.commitment.commitment.executed_root)
+            .unwrap_or_default(),
+        block: block.as_ref().map(|block| (block.digest(), proposed(block))),
+        proof,
+        openings: records.openings(height).expect("the database reads").map(|set| set.openings),
+        roots: records.executed(height).expect("the database reads").as_ref().map(Roots::of),
+    })
+}
+
+fn proposed(block: &Block) -> Proposed {
+    // A body that does not fit its commitment has no ids, which P2 notices.
+    Proposed {
+        height: block.height(),
+        parent: block.parent(),
+        ids: block.validate_shape().unwrap_or_default(),
+    }
+}
+
+/// Executes every height anew from genesis, in memory, from nothing but the blocks, proofs and
+/// openings in `records`; each is verified as a stranger would.
+///
+/// # Errors
+/// If something does not verify or execute; says what.
+pub fn replay(genesis: &Genesis, records: &Records) -> Result<BTreeMap<u64, Roots>, String> {
+    let text = |error: &dyn std::fmt::Display| error.to_string();
+    let votes = VoteCommittee::from_genesis(genesis).map_err(|error| text(&error))?;
+    let public = genesis.committee_public().map_err(|error| text(&error))?;
+    let rules = genesis.admission_rules().map_err(|error| text(&error))?;
+    let weights: Vec<u64> = genesis.committee.members.iter().map(|member| member.stake).collect();
+    let schedule =
+        LeaderSchedule::new(0, genesis.hash(), &weights).map_err(|error| text(&error))?;
+    let executor = SequentialExecutor::new(genesis);
+    let store = Arc::new(MemoryStore::new());
+    let first = genesis_block(genesis).map_err(|error| text(&error))?;
+    store.apply(first.writes()).map_err(|error| text(&error))?;
+    let mut state = ParentState::open(store.clone()).map_err(|error| text(&error))?;
+    let mut roots = BTreeMap::new();
+    for height in 1.. {
+        let at = |error: &dyn std::fmt::Display| format!("height {height}: {error}");
+        let read = (
+            records.height(height).map_err(|error| at(&error))?,
+            records.block(height).map_err(|error| at(&error))?,
+            records.openings(height).map_err(|error| at(&error))?,
+        );
+        let (Some(record), Some(block), Some(openings)) = read else { break };
+        let certified = record
+            .certify(block.commitment.commitment.clone(), &votes)
+            .map_err(|error| at(&error))?;
+        let envelopes =
+            block.check_envelopes(&rules, REPLAY_WEIGHTS).map_err(|error| at(&error))?;
+        let batch = SealedBatch::new(certified, envelopes).map_err(|error| at(&error))?;
+        let opened =
+            catchup::verify_openings(&public, &batch, openings, 1).map_err(|error| at(&error))?;
+        let leader = schedule.leader(opened.commitment().view);
+        let beneficiary = genesis.committee.members[leader].fee_address;
+        let executed = executor
+            .execute(&state, &opened, &BlockContext { beneficiary })
+            .map_err(|error| at(&error))?;
+        store.apply(executed.writes()).map_err(|error| at(&error))?;
+        state = ParentState::open(store.clone()).map_err(|error| at(&error))?;
+        roots.insert(height, Roots::of(&executed.record));
+    }
+    Ok(roots)
+}

@@ -1,0 +1,17 @@
+//! Whole networks: twenty honest worlds, and worlds broken on purpose.
+
+mod mutations;
+mod replay;
+mod worlds;
+
+use blindfold_sim::{
+    plan::Plan,
+    report::ReplayHint,
+    world::{self, Outcome},
+};
+
+/// Runs a world; if anything panics, the output says how to see it again.
+fn run(plan: &Plan) -> Outcome {
+    let _hint = ReplayHint(plan.seed);
+    world::run(plan)
+}
