@@ -63,11 +63,24 @@ seeds! {
     seed_15 = 15, seed_16 = 16, seed_17 = 17, seed_18 = 18, seed_19 = 19,
 }
 
-/// Many more worlds; run by `make test-slow`.
-#[test]
-#[ignore = "several minutes"]
-fn four_hundred_more() {
-    (20..420).for_each(keeps_every_property);
+macro_rules! more_seeds {
+    ($($name:ident = $seeds:expr),* $(,)?) => {
+        $(
+            /// A hundred more worlds; run by `make test-slow`.
+            #[test]
+            #[ignore = "minutes"]
+            fn $name() {
+                $seeds.for_each(keeps_every_property);
+            }
+        )*
+    };
+}
+
+more_seeds! {
+    seeds_020_to_119 = 20..120,
+    seeds_120_to_219 = 120..220,
+    seeds_220_to_319 = 220..320,
+    seeds_320_to_419 = 320..420,
 }
 
 #[test]
