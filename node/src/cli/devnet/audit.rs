@@ -2,7 +2,8 @@
 //!
 //! *Opened before final* is counted here, not assumed: a member that signed a share bundle must show
 //! a certificate chain, held when it released, that makes exactly that commitment final. A bundle of
-//! another commitment, a chain that does not verify, and a missing chain all count.
+//! another commitment, a chain that does not verify, a missing chain, and a height that was opened
+//! with fewer than t members showing their bundles all count.
 
 use super::wallets::Members;
 use blindfold_sdk::rpc::HeightDocument;
@@ -44,17 +45,22 @@ pub fn audit(members: &Members, genesis: &Genesis, last: u64) -> Result<Audit> {
         for (index, differs) in diverging(&documents).into_iter().enumerate() {
             diverged[index] |= differs;
         }
-        let mut early = false;
+        let (mut early, mut shown) = (false, 0);
         for (index, document) in documents.iter().enumerate() {
             let Some(document) = document else { continue };
             let Some(released) = &document.released else { continue };
             audit.bundles_checked += 1;
+            shown += 1;
             if let Err(reason) = release_is_final(document, released, index, genesis, &votes) {
                 eprintln!("member {index}, height {height}: {reason:#}");
                 early = true;
             }
         }
         let Some(first) = documents.into_iter().next().flatten() else { continue };
+        if first.count > 0 && shown < genesis.committee.threshold {
+            eprintln!("height {height}: opened, but only {shown} members show what they signed");
+            early = true;
+        }
         if early {
             audit.opened_before_final += first.count as usize;
         }

@@ -17,12 +17,18 @@ use blindfold_wire::Envelope;
 use eyre::Result;
 use std::{
     collections::HashSet,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    thread,
     time::Duration,
 };
 
 /// How often the bot looks at the mempool.
-const LOOK_INTERVAL: Duration = Duration::from_millis(60);
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+/// Envelopes it has seen and not yet looked at, at most.
+const UNREAD_MAX: usize = 4_096;
 /// Sandwiches it tries at most in one run.
 const MAX_ATTEMPTS: usize = 6;
 /// What each first leg spends.
@@ -46,7 +52,6 @@ pub struct Bot<'a> {
     market: Market,
     before: Holdings,
     report: BotReport,
-    seen: HashSet<B256>,
     attempts: Vec<Attempt>,
 }
 
@@ -60,29 +65,26 @@ impl<'a> Bot<'a> {
             market,
             before,
             report: BotReport::default(),
-            seen: HashSet::new(),
             attempts: Vec::new(),
         })
     }
 
     /// Watches and tries until `done`.
     pub fn run(mut self, done: &AtomicBool) -> Self {
-        while !done.load(Ordering::Relaxed) {
-            // A member that does not answer only makes the bot blind for a moment.
-            if let Ok(waiting) = self.members.clients[0]
-                .request::<Vec<PendingDocument>>("sealed_getPending", [(); 0])
-            {
-                for document in waiting {
-                    self.look_at(&document);
-                }
+        let (found, unread) = mpsc::sync_channel(UNREAD_MAX);
+        let client = &self.members.clients[0];
+        // Watching does not wait for acting.
+        thread::scope(|scope| {
+            scope.spawn(move || watch(client, done, &found));
+            for document in unread {
+                self.look_at(&document);
             }
-            std::thread::sleep(LOOK_INTERVAL);
-        }
+        });
         self
     }
 
     fn look_at(&mut self, document: &PendingDocument) {
-        if document.payer == self.wallet.address() || !self.seen.insert(document.envelope_id) {
+        if document.payer == self.wallet.address() {
             return;
         }
         let Ok(envelope) = Envelope::decode(&document.envelope) else { return };
@@ -153,6 +155,21 @@ impl<'a> Bot<'a> {
         self.report.spent_fees_wei =
             u128::try_from(escrow_before.saturating_sub(escrow_after)).unwrap_or(u128::MAX);
         Ok(self.report)
+    }
+}
+
+/// Passes on every envelope that waits in a member's mempool, once, until `done`.
+fn watch(client: &Client, done: &AtomicBool, found: &mpsc::SyncSender<PendingDocument>) {
+    let mut seen = HashSet::new();
+    while !done.load(Ordering::Relaxed) {
+        // A member that does not answer only makes the bot blind for a moment.
+        let waiting = client.request::<Vec<PendingDocument>>("sealed_getPending", [(); 0]);
+        for document in waiting.unwrap_or_default() {
+            if seen.insert(document.envelope_id) && found.send(document).is_err() {
+                return;
+            }
+        }
+        thread::sleep(LOOK_INTERVAL);
     }
 }
 

@@ -101,7 +101,7 @@ pub fn run(args: DevnetArgs) -> Result<ExitCode> {
     let mut processes = Processes::start(&written, &folder)?;
     let committee = Committee::from_genesis(written.genesis.clone(), written.genesis.hash())?;
     cast.seat(&committee);
-    let members = Members::connect(&processes.rpc_urls, &committee)?;
+    let members = Members::connect(&processes.rpc_urls, &committee, Arc::clone(&interrupted))?;
     processes.wait_ready(&members, &interrupted)?;
     eprintln!("{} members are up; deploying two tokens and an exchange", args.nodes);
 
@@ -115,11 +115,7 @@ pub fn run(args: DevnetArgs) -> Result<ExitCode> {
             print_summary(&summary, args.json);
             let good = summary.good();
             if !args.exit && !interrupted.load(Ordering::Relaxed) {
-                println!("\nrunning on; Ctrl-C stops it");
-                for (index, url) in processes.rpc_urls.iter().enumerate() {
-                    println!("  member {index}: {url}");
-                }
-                println!("  genesis: {}", folder.join("genesis.json").display());
+                print_addresses(&processes.rpc_urls, &folder, args.json);
                 while !interrupted.load(Ordering::Relaxed) {
                     processes.check_alive()?;
                     std::thread::sleep(Duration::from_millis(200));
@@ -309,12 +305,12 @@ fn perform(
     let (sent, bot_sent, bot) = std::thread::scope(|scope| -> Result<_> {
         let table = scope.spawn(|| live::show(watch, &table_done));
         let watcher = scope.spawn(|| bot.run(&trading_done));
-        let sent = trade(args.transactions, &mut traders, members, market, &stop);
+        let sent = trade(args.transactions, &mut traders, members, market, &stop)
+            .and_then(|mut sent| settle(watch, &mut sent, SETTLE_TIMEOUT, &stop).map(|()| sent));
         trading_done.store(true, Ordering::Relaxed);
         let bot = watcher.join().map_err(|_| eyre::eyre!("the bot's thread panicked"));
-        let settled = sent.and_then(|mut sent| {
+        let settled = sent.and_then(|sent| {
             let bot = bot?;
-            settle(watch, &mut sent, SETTLE_TIMEOUT, &stop)?;
             let mut bot_sent = bot.sent();
             settle(watch, &mut bot_sent, SETTLE_TIMEOUT, &stop)?;
             Ok((sent, bot_sent, bot))
@@ -585,6 +581,17 @@ fn print_summary(summary: &Summary, json: bool) {
             Err(error) => eprintln!("error: the summary does not serialize: {error}"),
         }
     }
+}
+
+/// Says where the members that run on can be reached; with `json`, not on standard output, whose last
+/// line is the summary.
+fn print_addresses(rpc_urls: &[String], folder: &std::path::Path, json: bool) {
+    let mut lines = vec!["\nrunning on; Ctrl-C stops it".to_owned()];
+    lines
+        .extend(rpc_urls.iter().enumerate().map(|(index, url)| format!("  member {index}: {url}")));
+    lines.push(format!("  genesis: {}", folder.join("genesis.json").display()));
+    let text = lines.join("\n");
+    if json { eprintln!("{text}") } else { println!("{text}") }
 }
 
 /// Sets the flag on the first Ctrl-C; the second one ends the process at once.

@@ -10,7 +10,13 @@ use blindfold_sdk::{
     Client, ClientError, Committee, Fees, HttpTransport, SigningKey, TxStatus, Wallet,
 };
 use eyre::{Result, WrapErr as _, bail};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
 
 /// Envelopes a wallet keeps in flight: below the protocol's nonce window.
 pub const MAX_IN_FLIGHT: usize = 12;
@@ -43,16 +49,22 @@ pub fn now_ms() -> u64 {
 pub struct Members {
     /// One client each, by index.
     pub clients: Vec<Client>,
+    /// Raised by Ctrl-C, after which nobody is waited for.
+    interrupted: Arc<AtomicBool>,
 }
 
 impl Members {
     /// Connects to members whose genesis document has the pinned hash.
-    pub fn connect(urls: &[String], committee: &Committee) -> Result<Self> {
+    pub fn connect(
+        urls: &[String],
+        committee: &Committee,
+        interrupted: Arc<AtomicBool>,
+    ) -> Result<Self> {
         let clients = urls
             .iter()
             .map(|url| Ok(Client::with_committee(HttpTransport::new(url)?, committee.clone())))
             .collect::<Result<_>>()?;
-        Ok(Self { clients })
+        Ok(Self { clients, interrupted })
     }
 }
 
@@ -128,6 +140,7 @@ impl DevWallet {
         loop {
             match client.submit(&sealed) {
                 Ok(_) => break,
+                Err(_) if members.interrupted.load(Ordering::Relaxed) => bail!("interrupted"),
                 Err(error) if is_passing(&error) && Instant::now() < deadline => {
                     std::thread::sleep(SUBMIT_RETRY)
                 }
