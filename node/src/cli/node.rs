@@ -100,7 +100,11 @@ struct Loaded {
 
 fn load(path: &Path) -> Result<Loaded> {
     let config = NodeConfig::read(path)?;
-    let genesis = Genesis::from_json(&read_file(&config.genesis)?)
+    let document = read_file(&config.genesis).wrap_err(
+        "put the chain's genesis document where node.toml says, or make a test chain with \
+         `blindfold committee init --dealer`",
+    )?;
+    let genesis = Genesis::from_json(&document)
         .wrap_err_with(|| format!("genesis {}", config.genesis.display()))?;
     genesis.validate().wrap_err_with(|| format!("genesis {}", config.genesis.display()))?;
     let (secrets, identity) = match config.role {

@@ -43,8 +43,9 @@ pub struct NodeArgs {
     /// The node's JSON-RPC.
     #[arg(long, default_value = "http://127.0.0.1:8545")]
     rpc: String,
-    /// Genesis hash of the chain, from a source you trust. Keys are accepted only under it.
-    #[arg(long, required_unless_present = "genesis")]
+    /// Genesis hash of the chain, from a source you trust. Keys are accepted only under it. Needed,
+    /// unless --genesis is given.
+    #[arg(long)]
     genesis_hash: Option<B256>,
     /// Genesis document of the chain, from a source you trust; in place of its hash.
     #[arg(long, conflicts_with = "genesis_hash")]
@@ -187,7 +188,14 @@ fn send(args: &SendArgs) -> eyre::Result<ExitCode> {
     }
     let status = match args.no_wait {
         true => None,
-        false => Some(client.wait(id, Duration::from_secs(args.timeout_seconds))?),
+        false => Some(client.wait(id, Duration::from_secs(args.timeout_seconds)).wrap_err_with(
+            || {
+                format!(
+                    "submitted, end unknown; ask again with `blindfold tx status --rpc {} {id}`",
+                    args.node.rpc
+                )
+            },
+        )?),
     };
     if args.json {
         let result = json!({
@@ -243,7 +251,9 @@ fn connect(args: &NodeArgs) -> eyre::Result<Client> {
             Ok(Client::with_committee(transport, committee))
         }
         (None, Some(pinned)) => Ok(Client::with_transport(transport, pinned)?),
-        (None, None) => bail!("name the chain: --genesis-hash or --genesis"),
+        (None, None) => {
+            bail!("name the chain, from a source you trust: --genesis-hash HASH or --genesis FILE")
+        }
     }
 }
 
