@@ -146,6 +146,8 @@ async fn exit_codes_tell_good_from_bad() {
     assert_eq!(ask(id).await.unwrap(), ExitCode::SUCCESS);
     assert_eq!(ask(B256::ZERO).await.unwrap(), ExitCode::from(1), "unknown");
 
-    let error = world.run(&["send", TO, "--timeout-seconds=0"]).await.unwrap_err().to_string();
+    let error = world.run(&["send", TO, "--timeout-seconds=0"]).await.unwrap_err();
+    let error = format!("{error:#}");
     assert!(error.contains("last status: Some(Pending)"), "{error}");
+    assert!(error.contains("blindfold tx status --rpc http://"), "what to do: {error}");
 }
