@@ -9,6 +9,7 @@ use std::{sync::Arc, time::Duration};
 use alloy_primitives::B256;
 use alloy_rpc_types_eth::{Filter, pubsub::SubscriptionKind};
 use blindfold_sdk::rpc::ExecutedNotice;
+use blindfold_wire::TxStatus;
 use jsonrpsee::{
     PendingSubscriptionSink, RpcModule, SubscriptionSink,
     core::{RegisterMethodError, SubscriptionError},
@@ -103,7 +104,11 @@ async fn serve(
     };
     // Events first, then the present state: nothing falls between the two.
     let events = context.api.events();
-    let present = match present(&selection, context).await {
+    let Selection::Status(id) = selection else {
+        let Ok(sink) = pending.accept().await else { return Ok(()) };
+        return pump(sink, events, selection).await;
+    };
+    let present = match status_of(context, id).await {
         Ok(present) => present,
         Err(refusal) => {
             pending.reject(refusal).await;
@@ -111,54 +116,117 @@ async fn serve(
         }
     };
     let Ok(sink) = pending.accept().await else { return Ok(()) };
-    pump(sink, events, selection, present).await
+    follow(sink, events, id, present, context).await
 }
 
-/// What a new subscriber is told at once: the present status, for a status subscription.
-async fn present(selection: &Selection, context: &Arc<Context>) -> Answer<Option<Box<RawValue>>> {
-    let Selection::Status(id) = *selection else { return Ok(None) };
+/// Where an envelope stands now.
+async fn status_of(context: &Arc<Context>, id: B256) -> Answer<Option<TxStatus>> {
     let context = Arc::clone(context);
-    let status = tokio::task::spawn_blocking(move || context.api.status(id)).await;
-    match status {
-        Ok(Ok(Some(status))) => Ok(to_raw_value(&status).ok()),
-        Ok(Ok(None)) => Ok(None),
-        Ok(Err(failure)) => Err(ErrorObjectOwned::from(failure)),
+    match tokio::task::spawn_blocking(move || context.api.status(id)).await {
+        Ok(status) => status.map_err(ErrorObjectOwned::from),
         Err(_) => {
             Err(errors::error(jsonrpsee::types::error::INTERNAL_ERROR_CODE, "internal error"))
         }
     }
 }
 
+/// The next event, or `None` once the subscriber is gone.
+async fn next_event(
+    sink: &SubscriptionSink,
+    events: &mut broadcast::Receiver<NodeEvent>,
+) -> Result<Option<NodeEvent>, SubscriptionError> {
+    tokio::select! {
+        () = sink.closed() => Ok(None),
+        event = events.recv() => match event {
+            Ok(event) => Ok(Some(event)),
+            Err(broadcast::error::RecvError::Lagged(missed)) => {
+                Err(format!("{missed} events missed; subscribe again").into())
+            }
+            Err(broadcast::error::RecvError::Closed) => Err("the node is stopping".into()),
+        },
+    }
+}
+
+async fn send(sink: &SubscriptionSink, notice: Box<RawValue>) -> Result<(), SubscriptionError> {
+    match sink.send_timeout(notice, SLOW_SUBSCRIBER_TIMEOUT).await {
+        Ok(()) => Ok(()),
+        Err(_) => Err("subscriber too slow, or gone".into()),
+    }
+}
+
+/// Delivers what `selection` picks.
 async fn pump(
     sink: SubscriptionSink,
     mut events: broadcast::Receiver<NodeEvent>,
     selection: Selection,
-    present: Option<Box<RawValue>>,
 ) -> Result<(), SubscriptionError> {
-    let is_status = matches!(selection, Selection::Status(_));
-    let mut last: Option<String> = None;
-    let mut ready: Vec<Box<RawValue>> = present.into_iter().collect();
+    while let Some(event) = next_event(&sink, &mut events).await? {
+        for notice in pick(&selection, &event) {
+            send(&sink, notice).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Delivers the present status of one envelope, and every other one after it, each once.
+async fn follow(
+    sink: SubscriptionSink,
+    mut events: broadcast::Receiver<NodeEvent>,
+    id: B256,
+    present: Option<TxStatus>,
+    context: &Arc<Context>,
+) -> Result<(), SubscriptionError> {
+    let (mut next, mut last) = (present, None);
     loop {
-        for notice in ready.drain(..) {
-            // The present status may come again as an event.
-            if is_status && last.as_deref() == Some(notice.get()) {
-                continue;
-            }
-            last = is_status.then(|| notice.get().to_owned());
-            if sink.send_timeout(notice, SLOW_SUBSCRIBER_TIMEOUT).await.is_err() {
-                return Err("subscriber too slow, or gone".into());
-            }
+        if let Some(status) = next.filter(|status| last.as_ref() != Some(status)) {
+            send(&sink, to_raw_value(&status)?).await?;
+            last = Some(status);
         }
-        tokio::select! {
-            () = sink.closed() => return Ok(()),
-            event = events.recv() => match event {
-                Ok(event) => ready = pick(&selection, &event),
-                Err(broadcast::error::RecvError::Lagged(missed)) => {
-                    return Err(format!("{missed} events missed; subscribe again").into());
-                }
-                Err(broadcast::error::RecvError::Closed) => return Err("the node is stopping".into()),
+        let Some(event) = next_event(&sink, &mut events).await? else { return Ok(()) };
+        next = match hear(id, last.as_ref(), &event) {
+            Heard::Nothing => None,
+            Heard::Status(status) => Some(status),
+            Heard::LookUp => match status_of(context, id).await {
+                Ok(status) => status,
+                Err(failure) => return Err(failure.message().to_owned().into()),
             },
+        };
+    }
+}
+
+/// What an event says of an envelope.
+enum Heard {
+    Nothing,
+    Status(TxStatus),
+    /// It may have changed; the event does not say to what.
+    LookUp,
+}
+
+/// Execution names every envelope with its end. The steps before it are read off the notices of heights;
+/// what no notice tells (admitted, replaced, expired, evicted) is looked up at every height, until the
+/// envelope is ordered.
+fn hear(id: B256, last: Option<&TxStatus>, event: &NodeEvent) -> Heard {
+    match (event, last) {
+        (NodeEvent::Status { envelope_id, status }, _) if *envelope_id == id => {
+            Heard::Status(status.clone())
         }
+        (NodeEvent::Ordered(notice), None | Some(TxStatus::Pending | TxStatus::Evicted)) => {
+            match (0u32..).zip(&notice.envelope_ids).find(|(_, ordered)| **ordered == id) {
+                Some((position, _)) => {
+                    Heard::Status(TxStatus::Ordered { height: notice.height, position })
+                }
+                None => Heard::LookUp,
+            }
+        }
+        (NodeEvent::Opened(notice), Some(&TxStatus::Ordered { height, position }))
+            if notice.height == height =>
+        {
+            match notice.undecryptable {
+                0 => Heard::Status(TxStatus::Opened { height, position }),
+                _ => Heard::LookUp,
+            }
+        }
+        _ => Heard::Nothing,
     }
 }
 
@@ -183,11 +251,6 @@ fn pick(selection: &Selection, event: &NodeEvent) -> Vec<Box<RawValue>> {
         }]),
         (Selection::Ordered, NodeEvent::Ordered(notice)) => raw([notice.as_ref()]),
         (Selection::Opened, NodeEvent::Opened(notice)) => raw([notice]),
-        (Selection::Status(wanted), NodeEvent::Status { envelope_id, status })
-            if wanted == envelope_id =>
-        {
-            raw([status])
-        }
         _ => Vec::new(),
     }
 }

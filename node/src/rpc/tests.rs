@@ -7,7 +7,8 @@ use alloy_rpc_types_eth::{Block, Log, Transaction, TransactionReceipt};
 use blindfold_sdk::{
     Client, ClientError, Committee, Fees, SigningKey, TxStatus, Wallet,
     rpc::{
-        CommitmentDocument, EvidenceDocument, ExecutedNotice, HeadDocument, OpeningDocument, codes,
+        CommitmentDocument, EvidenceDocument, ExecutedNotice, HeadDocument, OpenedNotice,
+        OpeningDocument, OrderedNotice, codes,
     },
 };
 use jsonrpsee::{
@@ -24,7 +25,7 @@ use serde_json::{Value, json};
 
 use super::{
     RpcServer,
-    api::{CallOutcome, NodeApi, Readiness},
+    api::{CallOutcome, NodeApi, NodeEvent, Readiness},
     double::{EVENT_CAPACITY, EXCHANGE, PENDING_BYTES, SWAP, TestNode},
 };
 use crate::config::RpcConfig;
@@ -447,6 +448,49 @@ async fn subscriptions_deliver_what_happens() {
             ws.subscribe::<Value, _>("eth_subscribe", params, "eth_unsubscribe").await.is_err()
         );
     }
+}
+
+#[tokio::test]
+async fn a_status_is_followed_through_heights() {
+    let served = Served::new(1).await;
+    let ws = served.ws().await;
+    let follow = || {
+        let params = rpc_params!["status", SWAP];
+        ws.subscribe::<TxStatus, _>("sealed_subscribe", params, "sealed_unsubscribe")
+    };
+    let notify = |event| served.node.events.send(event).unwrap();
+    let ordered = |height, envelope_ids| {
+        NodeEvent::Ordered(Arc::new(OrderedNotice {
+            height,
+            digest: B256::ZERO,
+            leader: 0,
+            timestamp_ms: 0,
+            envelope_ids,
+        }))
+    };
+    let other = B256::with_last_byte(1);
+
+    // Nothing is known of it when it is subscribed to.
+    let mut status = follow().await.unwrap();
+    served.node.statuses.lock().insert(SWAP, TxStatus::Pending);
+    notify(ordered(2, vec![other]));
+    assert_eq!(status.next().await.unwrap().unwrap(), TxStatus::Pending);
+    notify(ordered(3, vec![other, SWAP]));
+    let expected = TxStatus::Ordered { height: 3, position: 1 };
+    assert_eq!(status.next().await.unwrap().unwrap(), expected);
+    notify(NodeEvent::Opened(OpenedNotice { height: 2, opened: 1, undecryptable: 0 }));
+    notify(NodeEvent::Opened(OpenedNotice { height: 3, opened: 2, undecryptable: 0 }));
+    let expected = TxStatus::Opened { height: 3, position: 1 };
+    assert_eq!(status.next().await.unwrap().unwrap(), expected);
+
+    // What no height announces is looked up.
+    served.node.statuses.lock().insert(SWAP, TxStatus::Pending);
+    let mut status = follow().await.unwrap();
+    assert_eq!(status.next().await.unwrap().unwrap(), TxStatus::Pending);
+    let replaced = TxStatus::Replaced { by: other };
+    served.node.statuses.lock().insert(SWAP, replaced.clone());
+    notify(ordered(4, vec![]));
+    assert_eq!(status.next().await.unwrap().unwrap(), replaced);
 }
 
 #[tokio::test]
