@@ -472,7 +472,12 @@ where
     let (sink, deliveries) = events::delivery();
     let delivery_task = context.child("delivery").spawn({
         let (mailbox, reporter) = (mailbox.clone(), reporter.clone());
-        move |clock| events::run_delivery(clock, mailbox, votes, reporter, deliveries)
+        let executed_lag = genesis.params.executed_lag;
+        let mut peers = identities(genesis)?;
+        peers.retain(|peer| *peer != config.identity);
+        move |clock| {
+            events::run_delivery(clock, mailbox, peers, executed_lag, votes, reporter, deliveries)
+        }
     });
     let marshal_task = actor.start(sink, buffer, resolver);
 

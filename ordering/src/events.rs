@@ -7,7 +7,7 @@
 
 use crate::{
     block::{OrderedBlock, from_digest, to_digest},
-    engine::{Digest, OrderingScheme},
+    engine::{Digest, Identity, OrderingScheme},
 };
 use blindfold_wire::{
     CertificateError, Certified, Evidence, FinalizationCertificate, OrderCommitment,
@@ -19,15 +19,35 @@ use commonware_consensus::{
     Block as _, Epochable as _, Heightable as _, Reporter, Viewable as _,
     marshal::{Identifier, Update, core::Mailbox, standard::Standard},
     simplex::types::{Activity, Attributable as _},
+    types::Height,
 };
 use commonware_cryptography::Digested;
 use commonware_runtime::Clock;
-use commonware_utils::{Acknowledgement as _, acknowledgement::Exact, channel::mpsc};
+use commonware_utils::{
+    Acknowledgement as _, acknowledgement::Exact, channel::mpsc, vec::NonEmptyVec,
+};
 use std::{sync::Arc, time::Duration};
 use tracing::{debug, error};
 
-/// How long to wait before asking again for a certificate that is not stored yet.
+/// How long to wait before looking again for a certificate that is not stored yet.
 const PROOF_RETRY: Duration = Duration::from_millis(10);
+
+/// Commitments between a height and the certificate that proves it, above which (and above the lag between
+/// ordering and execution) certificates in between are asked for. A leader proposes a height only when it
+/// has executed the one that lies the lag below, which takes a proof, so that the network always holds a
+/// certificate within the lag. A member that was away fetches part of what it missed from the top
+/// down by parent links, and then holds none for all those heights.
+const SOUGHT_LINKS: usize = 16;
+
+/// How often certificates are asked for before a longer proof is taken.
+const SEEK_ROUNDS: usize = 20;
+
+/// How long the answers to such a request are waited for.
+const SEEK_WAIT: Duration = Duration::from_millis(250);
+
+/// Commitments between a height and the certificate that proves it, at most: more than any lag between
+/// ordering and execution, and what the node can keep of one height.
+pub const MAX_DESCENDANTS: usize = 1_024;
 
 /// Receives the engine's events. Implemented by the node and the simulator.
 ///
@@ -154,14 +174,19 @@ impl Reporter for DeliverySink {
     }
 }
 
-/// Loop: attaches the proof to each delivered block and reports it.
+/// Loop: attaches the proof to each delivered block and reports it. `peers` are asked for certificates.
 pub(crate) async fn run_delivery<C: Clock, R: OrderingReporter>(
     clock: C,
     marshal: Mailbox<OrderingScheme, Standard<OrderedBlock>>,
+    peers: Vec<Identity>,
+    executed_lag: u64,
     votes: VoteCommittee,
     reporter: R,
     mut blocks: mpsc::UnboundedReceiver<BlockDelivery>,
 ) {
+    let lag = usize::try_from(executed_lag).unwrap_or(MAX_DESCENDANTS);
+    let sought = lag.clamp(SOUGHT_LINKS, MAX_DESCENDANTS);
+    let prover = Prover { clock, marshal, peers, members: votes.members(), sought };
     while let Some((block, ack)) = blocks.recv().await {
         let height = block.height().get();
         if height == 0 {
@@ -169,7 +194,7 @@ pub(crate) async fn run_delivery<C: Clock, R: OrderingReporter>(
             ack.acknowledge();
             continue;
         }
-        let (certificate, descendants) = proof(&clock, &marshal, &block, votes.members()).await;
+        let (certificate, descendants) = prover.prove(&block).await;
         let commitment = block.inner().commitment().clone();
         match certify(commitment, &descendants, &certificate, &votes) {
             Ok(certified) => reporter.finalized(FinalizedHeight {
@@ -189,44 +214,88 @@ pub(crate) async fn run_delivery<C: Clock, R: OrderingReporter>(
     }
 }
 
-/// Finds the lowest stored certificate at or above the block, and the commitments between.
-async fn proof<C: Clock>(
-    clock: &C,
-    marshal: &Mailbox<OrderingScheme, Standard<OrderedBlock>>,
-    block: &Digested<OrderedBlock>,
+/// Finds proofs of finality in marshal's stores.
+struct Prover<C> {
+    clock: C,
+    marshal: Mailbox<OrderingScheme, Standard<OrderedBlock>>,
+    peers: Vec<Identity>,
     members: usize,
-) -> (FinalizationCertificate, Vec<OrderCommitment>) {
-    let mut descendants: Vec<OrderCommitment> = Vec::new();
-    let mut height = block.height();
-    let mut digest = block.inner().id();
-    loop {
-        if let Some(finalization) = marshal.get_finalization(height).await
-            && finalization.proposal.payload == to_digest(digest)
-        {
-            match FinalizationCertificate::decode_engine(&finalization.encode(), members) {
-                Ok(certificate) => return (certificate, descendants),
-                Err(reason) => {
-                    error!(target: "blindfold::ordering", %height, %reason, "stored certificate does not decode");
+    /// Links above which certificates are asked for.
+    sought: usize,
+}
+
+impl<C: Clock> Prover<C> {
+    /// The lowest stored certificate at or above the block, and the commitments between.
+    async fn prove(
+        &self,
+        block: &Digested<OrderedBlock>,
+    ) -> (FinalizationCertificate, Vec<OrderCommitment>) {
+        let mut rounds = 0;
+        loop {
+            let most = if rounds < SEEK_ROUNDS { self.sought } else { MAX_DESCENDANTS };
+            match self.walk(block, most).await {
+                Walk::Proof(certificate, descendants) => return (certificate, descendants),
+                // Reported before the certificate is readable: start over a moment later.
+                Walk::NotYet => {
+                    debug!(target: "blindfold::ordering", height = %block.height(), "waiting for a certificate");
+                    self.clock.sleep(PROOF_RETRY).await;
+                }
+                Walk::TooLong => {
+                    self.seek(block.height());
+                    rounds += 1;
+                    self.clock.sleep(SEEK_WAIT).await;
                 }
             }
         }
-        let next = height.next();
-        match marshal.get_block(Identifier::<Digest>::Height(next)).await {
-            Some(child) if from_digest(&child.parent()) == digest => {
-                descendants.push(child.inner().commitment().clone());
-                digest = child.inner().id();
-                height = next;
+    }
+
+    /// Looks at the block's height and at up to `most` above.
+    async fn walk(&self, block: &Digested<OrderedBlock>, most: usize) -> Walk {
+        let mut descendants: Vec<OrderCommitment> = Vec::new();
+        let mut height = block.height();
+        let mut digest = block.inner().id();
+        loop {
+            if let Some(finalization) = self.marshal.get_finalization(height).await
+                && finalization.proposal.payload == to_digest(digest)
+            {
+                match FinalizationCertificate::decode_engine(&finalization.encode(), self.members) {
+                    Ok(certificate) => return Walk::Proof(certificate, descendants),
+                    Err(reason) => {
+                        error!(target: "blindfold::ordering", %height, %reason, "stored certificate does not decode");
+                    }
+                }
             }
-            _ => {
-                // Reported before the certificate is readable: start over a moment later.
-                debug!(target: "blindfold::ordering", %height, "waiting for a certificate");
-                clock.sleep(PROOF_RETRY).await;
-                descendants.clear();
-                height = block.height();
-                digest = block.inner().id();
+            if descendants.len() == most {
+                return Walk::TooLong;
+            }
+            let next = height.next();
+            match self.marshal.get_block(Identifier::<Digest>::Height(next)).await {
+                Some(child) if from_digest(&child.parent()) == digest => {
+                    descendants.push(child.inner().commitment().clone());
+                    digest = child.inner().id();
+                    height = next;
+                }
+                _ => return Walk::NotYet,
             }
         }
     }
+
+    /// Asks all members for the certificates of the block's height and those above it.
+    fn seek(&self, from: Height) {
+        let Ok(peers) = NonEmptyVec::try_from(self.peers.clone()) else { return };
+        debug!(target: "blindfold::ordering", %from, "asking for certificates");
+        let heights = (from.get()..).take(self.sought + 1);
+        heights.for_each(|height| self.marshal.hint_finalized(Height::new(height), peers.clone()));
+    }
+}
+
+/// What a search for a proof met.
+enum Walk {
+    Proof(FinalizationCertificate, Vec<OrderCommitment>),
+    /// The chain ends before a certificate.
+    NotYet,
+    /// No certificate among as many heights as were looked at.
+    TooLong,
 }
 
 /// Receives verified vote conflicts.

@@ -12,12 +12,17 @@ use blindfold_wire::{
     Address, AdmissionRules, B256, Block, BlockError, CheckedEnvelope, Evidence, Genesis,
     SignedCommitment, SigningKey, U256, keccak256, testkit::TestCommittee,
 };
-use commonware_cryptography::{Signer as _, ed25519::PrivateKey};
+use commonware_consensus::{
+    marshal::store::{Blocks as _, Certificates as _},
+    types::Height,
+};
+use commonware_cryptography::{Digestible as _, Signer as _, ed25519::PrivateKey};
 use commonware_p2p::{
     Receiver, Sender,
     simulated::{self, Link, Oracle},
 };
 use commonware_runtime::{Clock as _, Quota, Supervisor as _, deterministic::Context};
+use commonware_storage::archive::Identifier;
 use commonware_utils::{
     NZU32, NZUsize, probability,
     sync::{Mutex, Notify},
@@ -54,6 +59,8 @@ pub struct Inner {
     pub heights: Mutex<BTreeMap<u64, Seen>>,
     pub deliveries: Mutex<Vec<u64>>,
     pub without_own_certificate: Mutex<Vec<u64>>,
+    /// Most descendants that the proof of one height needed.
+    pub longest_proof: Mutex<usize>,
     pub evidence: Mutex<Vec<Evidence>>,
     pub first_seen: Mutex<Vec<SignedCommitment>>,
     pub nullified: Mutex<Vec<u64>>,
@@ -74,6 +81,7 @@ impl Stub {
             heights: Mutex::default(),
             deliveries: Mutex::default(),
             without_own_certificate: Mutex::default(),
+            longest_proof: Mutex::default(),
             evidence: Mutex::default(),
             first_seen: Mutex::default(),
             nullified: Mutex::default(),
@@ -181,6 +189,9 @@ impl OrderingReporter for Stub {
         if !finalized.descendants.is_empty() {
             self.0.without_own_certificate.lock().push(height);
         }
+        let mut longest = self.0.longest_proof.lock();
+        *longest = finalized.descendants.len().max(*longest);
+        drop(longest);
         self.0.deliveries.lock().push(height);
         if let Some(before) = self.0.heights.lock().insert(height, seen.clone()) {
             assert_eq!(before, seen, "a height is delivered again unchanged");
@@ -335,6 +346,21 @@ impl World {
             .with_attribute("start", self.starts);
         let config = self.config(member, partition);
         engine::start(context, config, network, stores, stub.clone(), stub).await.unwrap()
+    }
+
+    /// Gives a member all final blocks of another, and the newest certificate only.
+    pub async fn give_blocks(&mut self, from: usize, to: usize) {
+        let (blocks, certificates) = self.stores[from].clone();
+        let newest = certificates.last_index().expect("a certificate").get();
+        for height in 1..=newest {
+            let Some(block) = blocks.block(height) else { continue };
+            let store = self.stores[to].0.clone();
+            self.stores[to].0 = store.put(block.digest(), &block).await.unwrap();
+        }
+        let certificate = certificates.get(Identifier::Index(newest)).await.unwrap().unwrap();
+        let digest = certificate.proposal.payload;
+        let store = self.stores[to].1.clone();
+        self.stores[to].1 = store.put(Height::new(newest), digest, &certificate).await.unwrap();
     }
 
     /// A second node of the same member, with nothing in common but the keys.

@@ -275,3 +275,22 @@ fn waiting_for_execution_is_pending_and_never_a_vote_against() {
         world.agreed(&[0, 1, 2, 3]);
     });
 }
+
+/// What a member that was away for long holds: it fetched blocks from the top down by parent links, and so
+/// without certificates.
+#[test]
+fn a_member_without_certificates_asks_for_them() {
+    run(17, |context| async move {
+        let mut world = World::new(&context, 4, 10).await;
+        for member in 0..3 {
+            world.start(&context, member).await;
+        }
+        world.reach(&context, &[0, 1, 2], 60).await;
+        world.give_blocks(0, 3).await;
+        world.start(&context, 3).await;
+        world.reach(&context, &[3], 60).await;
+        world.agreed(&[0, 1, 2, 3]);
+        let longest = *world.stubs[3].0.longest_proof.lock();
+        assert!(longest <= 16, "a height needed {longest} descendants as proof");
+    });
+}
