@@ -10,11 +10,30 @@ use std::collections::{HashMap, VecDeque};
 
 /// Envelopes remembered.
 pub const CHECKED_CACHE: usize = 16_384;
+/// Bytes of envelopes remembered, by their encoding; in memory it is about twice that. Above a few
+/// blocks' worth. Anybody can have envelopes checked, so their number alone bounds nothing.
+pub const CHECKED_CACHE_BYTES: usize = 64 << 20;
 
 #[derive(Default)]
 struct Cache {
     by_hash: HashMap<B256, CheckedEnvelope>,
     order: VecDeque<B256>,
+    bytes: usize,
+}
+
+impl Cache {
+    fn insert(&mut self, hash: B256, envelope: &CheckedEnvelope) {
+        if self.by_hash.insert(hash, envelope.clone()).is_none() {
+            self.order.push_back(hash);
+            self.bytes += envelope.size_bytes();
+        }
+        while self.order.len() > CHECKED_CACHE || self.bytes > CHECKED_CACHE_BYTES {
+            let Some(oldest) = self.order.pop_front() else { break };
+            if let Some(gone) = self.by_hash.remove(&oldest) {
+                self.bytes -= gone.size_bytes();
+            }
+        }
+    }
 }
 
 /// Checks envelopes, remembering those that passed by the hash of their bytes.
@@ -46,17 +65,10 @@ impl Checker {
                 CheckedEnvelope::check_batch(&self.rules, &bytes, self.weights_seed(&hashes));
             let mut cache = self.cache.lock();
             for (at, verdict) in unknown.into_iter().zip(checked) {
-                if let Ok(envelope) = &verdict
-                    && cache.by_hash.insert(hashes[at], envelope.clone()).is_none()
-                {
-                    cache.order.push_back(hashes[at]);
+                if let Ok(envelope) = &verdict {
+                    cache.insert(hashes[at], envelope);
                 }
                 verdicts[at] = Some(verdict);
-            }
-            while cache.order.len() > CHECKED_CACHE {
-                if let Some(oldest) = cache.order.pop_front() {
-                    cache.by_hash.remove(&oldest);
-                }
             }
         }
         verdicts.into_iter().flatten().collect()
@@ -83,5 +95,26 @@ impl Checker {
         input.extend_from_slice(&self.secret);
         hashes.iter().for_each(|hash| input.extend_from_slice(hash.as_slice()));
         keccak256(input).0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use blindfold_wire::{SigningKey, testkit::TestCommittee};
+
+    #[test]
+    fn large_envelopes_do_not_fill_the_memory() {
+        let committee = TestCommittee::new(4, 1);
+        let payer = SigningKey::random([3; 32]);
+        let large = committee.envelope(&payer, committee.header(0), &[7; 40_000]);
+        let mut cache = Cache::default();
+        for number in 0u64..2_000 {
+            cache.insert(keccak256(number.to_be_bytes()), &large);
+        }
+        assert!(cache.bytes <= CHECKED_CACHE_BYTES);
+        assert_eq!(cache.bytes, cache.by_hash.len() * large.size_bytes());
+        assert_eq!(cache.order.len(), cache.by_hash.len());
+        assert!(cache.by_hash.contains_key(&keccak256(1_999u64.to_be_bytes())), "the newest stays");
     }
 }
