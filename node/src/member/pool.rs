@@ -34,6 +34,8 @@ pub const POOL_QUEUE: usize = 1_024;
 pub const CHECK_BATCH: usize = 128;
 /// How often submitted envelopes that are still pooled are gossiped again.
 const REGOSSIP_INTERVAL: Duration = Duration::from_secs(3);
+/// Bytes gossiped again at a time, to each member.
+const REGOSSIP_BYTES: usize = 2 << 20;
 /// Submitted envelopes that are gossiped again, at most.
 const REGOSSIP_MAX: usize = 1_024;
 
@@ -90,14 +92,16 @@ pub async fn run<E, X, B>(
     B: Blocker<PublicKey = Identity>,
 {
     let mut submitted: BTreeMap<B256, Bytes> = BTreeMap::new();
+    let mut regossiped = B256::ZERO;
     let mut regossip_at = context.current() + REGOSSIP_INTERVAL;
     loop {
+        // In order of preference: gossip that is due must not wait behind a flood of requests.
         let first = commonware_macros::select! {
+            _ = context.sleep_until(regossip_at) => None,
             request = requests.recv() => match request {
                 Some(request) => Some(request),
                 None => return,
             },
-            _ = context.sleep_until(regossip_at) => None,
         };
         let Some(first) = first else {
             regossip_at = context.current() + REGOSSIP_INTERVAL;
@@ -105,7 +109,7 @@ pub async fn run<E, X, B>(
                 let pool = shared.pool.lock();
                 submitted.retain(|id, _| pool.contains(id));
             }
-            for message in pack_envelopes(submitted.values()) {
+            for message in pack_envelopes(next_round(&submitted, &mut regossiped)) {
                 sender.send(Recipients::All, message, false);
             }
             continue;
@@ -167,6 +171,22 @@ pub async fn run<E, X, B>(
         }
         shared.candidates_changed();
     }
+}
+
+/// Envelopes to gossip again: up to [`REGOSSIP_BYTES`] from after `last` on, in a circle.
+fn next_round<'a>(submitted: &'a BTreeMap<B256, Bytes>, last: &mut B256) -> Vec<&'a Bytes> {
+    use std::ops::Bound::{Excluded, Unbounded};
+    let circle = submitted.range((Excluded(*last), Unbounded)).chain(submitted.range(..=*last));
+    let (mut round, mut bytes) = (Vec::new(), 0);
+    for (id, envelope) in circle {
+        bytes += envelope.len();
+        if bytes > REGOSSIP_BYTES {
+            break;
+        }
+        *last = *id;
+        round.push(envelope);
+    }
+    round
 }
 
 impl PoolRequest {
@@ -304,4 +324,25 @@ pub fn candidates(shared: &Shared, pool: &Mempool) -> Vec<CheckedEnvelope> {
             max_gas: params.block_gas_limit.saturating_mul(BLOCKS_OFFERED as u64),
         },
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_envelope_has_its_turn_and_no_round_is_too_large() {
+        let submitted: BTreeMap<B256, Bytes> = (0u8..100)
+            .map(|number| (B256::repeat_byte(number), Bytes::from(vec![number; 60_000])))
+            .collect();
+        let mut last = B256::repeat_byte(90);
+        let mut seen = std::collections::BTreeSet::new();
+        for _ in 0..3 {
+            let round = next_round(&submitted, &mut last);
+            assert!(round.iter().map(|bytes| bytes.len()).sum::<usize>() <= REGOSSIP_BYTES);
+            seen.extend(round.into_iter().map(|bytes| bytes[0]));
+        }
+        assert_eq!(seen.len(), 100);
+        assert_eq!(next_round(&BTreeMap::new(), &mut last), Vec::<&Bytes>::new());
+    }
 }
