@@ -52,6 +52,11 @@ impl ResendSchedule {
         self.pending.contains_key(&height)
     }
 
+    /// Whether the bundle of `height` is in the schedule.
+    pub fn holds(&self, height: u64) -> bool {
+        self.pending.contains_key(&height)
+    }
+
     /// Notes that the verified opening of `height` is held durably.
     pub fn on_opened(&mut self, height: u64) {
         self.pending.remove(&height);
@@ -138,6 +143,7 @@ mod tests {
             assert!(schedule.on_released(bundle(height), 0));
         }
         assert!(!schedule.on_released(bundle(most + 1), 0), "lower heights come first");
+        assert!(schedule.holds(most) && !schedule.holds(most + 1));
         assert!(schedule.on_released(bundle(0), 0));
         assert_eq!(schedule.heights().collect::<Vec<_>>(), (0..most).collect::<Vec<_>>());
         assert_eq!(schedule.due(FIRST_INTERVAL_MS).len(), MAX_PENDING_HEIGHTS);

@@ -156,8 +156,10 @@ impl OrderingReporter for Reporter {
 
     fn evidence(&self, evidence: Evidence) {
         warn!(target: "blindfold::ordering", "a leader signed two orders for one view");
-        self.shared.keep_evidence(&evidence);
-        let _ = self.pipeline.send(PipelineEvent::Tell(ShareMessage::Evidence(Box::new(evidence))));
+        if self.shared.keep_evidence(&evidence) {
+            let tell = ShareMessage::Evidence(Box::new(evidence));
+            let _ = self.pipeline.send(PipelineEvent::Tell(tell));
+        }
     }
 
     fn nullified(&self, epoch: u64, view: u64) {

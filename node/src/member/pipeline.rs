@@ -26,7 +26,7 @@ use super::{
     pool,
     records::{FinalProof, HeightRecord},
 };
-use crate::{metrics, rpc::api::NodeEvent};
+use crate::{metrics, rpc::api::NodeEvent, store::Durability};
 use alloy_primitives::B256;
 use blindfold_committee::{
     batch::SealedBatch,
@@ -47,7 +47,7 @@ use blindfold_wire::{
 use commonware_p2p::{Blocker, Receiver, Recipients, Sender};
 use commonware_runtime::{Clock, Spawner};
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -75,8 +75,8 @@ pub enum PipelineEvent {
     Peer(Identity, Box<ShareMessage>),
     /// A decision is made.
     Decided(DecidedBatch),
-    /// A peer's openings were verified, or not.
-    Verified(Identity, Box<Result<OpenedBatch, catchup::CatchUpError>>),
+    /// A peer's openings of a height were verified, or not.
+    Verified(Identity, u64, Box<Result<OpenedBatch, catchup::CatchUpError>>),
     /// Tell all members.
     Tell(ShareMessage),
 }
@@ -102,6 +102,17 @@ where
     }
 }
 
+/// A final height without its openings.
+struct OpenHeight {
+    batch: SealedBatch,
+    /// What we released.
+    own: Option<Arc<ShareBundle>>,
+    /// When it became final here.
+    since_ms: u64,
+    /// How often its openings were asked for.
+    asked: usize,
+}
+
 /// The loop's own state.
 pub struct Pipeline<E, X, B> {
     context: E,
@@ -115,8 +126,10 @@ pub struct Pipeline<E, X, B> {
     resend: ResendSchedule,
     /// Final heights that wait for room in the collector.
     waiting: VecDeque<(SealedBatch, Option<events::Ack>)>,
-    /// Final, not opened: when they became final here, and how often they were asked for.
-    open: BTreeMap<u64, (SealedBatch, u64, usize)>,
+    /// Final, not opened.
+    open: BTreeMap<u64, OpenHeight>,
+    /// Heights with openings of a peer under verification: one set at a time each.
+    verifying: BTreeSet<u64>,
     /// Opened, waiting for a lower height.
     opened: BTreeMap<u64, OpenedBatch>,
     next_to_execute: u64,
@@ -157,6 +170,7 @@ where
             resend: ResendSchedule::new(),
             waiting: VecDeque::new(),
             open: BTreeMap::new(),
+            verifying: BTreeSet::new(),
             opened: BTreeMap::new(),
             next_to_execute: first_height,
         }
@@ -173,7 +187,9 @@ where
         }
         let mut tick_at = self.context.current() + TICK;
         loop {
+            // In order of preference: what is due must not wait behind a flood of messages.
             let event = commonware_macros::select! {
+                _ = self.context.sleep_until(tick_at) => None,
                 event = inputs.recv() => match event {
                     Some(event) => Some(event),
                     None => return,
@@ -182,7 +198,6 @@ where
                     Some(event) => Some(event),
                     None => return,
                 },
-                _ = self.context.sleep_until(tick_at) => None,
             };
             let handled = match event {
                 Some(event) => match self.handle(event).await {
@@ -191,8 +206,10 @@ where
                     failed => failed,
                 },
                 None => {
+                    let done = self.tick().await;
+                    // From its end, so that a slow one cannot crowd out the messages in turn.
                     tick_at = self.context.current() + TICK;
-                    self.tick().await
+                    done
                 }
             };
             if let Err(reason) = handled {
@@ -213,6 +230,11 @@ where
     /// Takes up final heights that an earlier run acknowledged but did not execute.
     async fn resume(&mut self) -> Result<(), MemberError> {
         let mut height = self.next_to_execute;
+        // The base fee of the next height follows from the last one, executed or not.
+        if let Some(tip) = self.shared.records.block(height - 1)? {
+            let envelopes = self.check(&tip).await?;
+            self.shared.chain.on_ordered(&tip.commitment.commitment, &envelopes);
+        }
         while let Some(record) = self.shared.records.height(height)? {
             let block = self
                 .shared
@@ -224,6 +246,8 @@ where
             let envelopes = self.check(&block).await?;
             let batch = SealedBatch::new(certified, envelopes)?;
             self.shared.chain.on_ordered(batch.commitment(), batch.envelopes());
+            // The pool was restored as of the executed height.
+            pool::on_height(&self.shared, height, batch.envelopes())?;
             if let Some(set) = self.shared.records.openings(height)? {
                 let items = batch.envelopes().iter().cloned().zip(set.openings).collect();
                 let opened = OpenedBatch::new(batch.certified().clone(), items)?;
@@ -249,16 +273,19 @@ where
                 let effects = self.collector.on_decided(decided);
                 self.perform(effects).await
             }
-            PipelineEvent::Verified(peer, outcome) => match *outcome {
-                Ok(opened) => self.on_opened_elsewhere(opened).await,
-                Err(error) => {
-                    warn!(target: "blindfold::committee", %peer, %error, "openings refused");
-                    if error.peer_at_fault() {
-                        self.blocker.block(peer);
+            PipelineEvent::Verified(peer, height, outcome) => {
+                self.verifying.remove(&height);
+                match *outcome {
+                    Ok(opened) => self.on_opened_elsewhere(opened).await,
+                    Err(error) => {
+                        warn!(target: "blindfold::committee", %peer, height, %error, "openings refused");
+                        if error.peer_at_fault() {
+                            self.blocker.block(peer);
+                        }
+                        Ok(())
                     }
-                    Ok(())
                 }
-            },
+            }
             PipelineEvent::Tell(message) => {
                 self.tell(&message);
                 Ok(())
@@ -282,11 +309,11 @@ where
     async fn on_finalized(&mut self, finalized: FinalizedHeight) -> Result<(), MemberError> {
         let FinalizedHeight { block, certified, certificate, descendants, ack } = finalized;
         let height = certified.get().height;
-        if height <= self.shared.chain.progress().executed_height {
-            ack.done();
-            return Ok(());
-        }
-        if self.open.contains_key(&height) || self.opened.contains_key(&height) {
+        // Delivered again after a restart, and taken up by `resume` or handed to the executor already.
+        if height < self.next_to_execute
+            || self.open.contains_key(&height)
+            || self.opened.contains_key(&height)
+        {
             ack.done();
             return Ok(());
         }
@@ -326,12 +353,21 @@ where
             own = release.await.map_err(|_| MemberError::Stopping)??;
             record.released = own.as_ref().map(|release| release.bundle.signed_header());
         }
-        self.shared.records.store_ordered(&batch, &record)?;
+        // Acknowledged heights are not delivered again, so the record must be durable: with the journal's
+        // write, or, where nothing was signed, by its own.
+        let durability = if own.is_some() { Durability::Buffered } else { Durability::Synced };
+        self.shared.records.store_ordered(&batch, &record, durability)?;
         if let Some(release) = &own {
             self.resend.on_released(Arc::clone(&release.bundle), self.now_ms());
             self.tell(&ShareMessage::Bundle(release.bundle.as_ref().clone()));
         }
-        self.open.insert(batch.height(), (batch.clone(), self.now_ms(), 0));
+        let open = OpenHeight {
+            batch: batch.clone(),
+            own: own.as_ref().map(|release| Arc::clone(&release.bundle)),
+            since_ms: self.now_ms(),
+            asked: 0,
+        };
+        self.open.insert(batch.height(), open);
         self.waiting.push_back((batch, ack));
         if let Some(release) = own {
             self.on_bundle(release.bundle.as_ref().clone(), None).await?;
@@ -387,13 +423,18 @@ where
             ShareMessage::Bundle(bundle) => self.on_bundle(bundle, Some(peer)).await,
             ShareMessage::Wanted(height) => self.answer(peer, height),
             ShareMessage::Openings(set) => {
-                if let Some((batch, _, _)) = self.open.get(&set.height) {
+                let height = set.height;
+                // Verifying costs as much as deciding: what one peer says is enough at a time.
+                if let Some(open) = self.open.get(&height)
+                    && self.verifying.insert(height)
+                {
                     let (public, batch, events) =
-                        (self.shared.public.clone(), batch.clone(), self.events.clone());
+                        (self.shared.public.clone(), open.batch.clone(), self.events.clone());
                     self.context.child("verify").shared(true).spawn(move |_| async move {
                         let outcome =
                             catchup::verify_openings(&public, &batch, set, WORKER_THREADS);
-                        let _ = events.send(PipelineEvent::Verified(peer, Box::new(outcome)));
+                        let _ =
+                            events.send(PipelineEvent::Verified(peer, height, Box::new(outcome)));
                     });
                 }
                 Ok(())
@@ -409,7 +450,10 @@ where
     fn answer(&mut self, peer: Identity, height: u64) -> Result<(), MemberError> {
         let message = match self.shared.records.openings(height)? {
             Some(set) => Some(ShareMessage::Openings(set)),
-            None => self.own_bundle(height).map(ShareMessage::Bundle),
+            None => {
+                let own = self.open.get(&height).and_then(|open| open.own.as_deref());
+                own.cloned().map(ShareMessage::Bundle)
+            }
         };
         if let Some(message) = message {
             self.sender.send(Recipients::One(peer), message.encode(), false);
@@ -417,22 +461,8 @@ where
         Ok(())
     }
 
-    /// Our bundle of an open height: the journaled one.
-    fn own_bundle(&self, height: u64) -> Option<ShareBundle> {
-        let keys = self.shared.keys.as_ref()?;
-        let (batch, _, _) = self.open.get(&height)?;
-        let release = keys.releaser.release(batch, WORKER_THREADS).ok()??;
-        Some(release.bundle.as_ref().clone())
-    }
-
     fn on_evidence(&mut self, peer: Identity, evidence: &Evidence) {
-        if self.shared.holds_evidence(evidence.id()) {
-            return;
-        }
-        if self.shared.evidence_holds(evidence) {
-            warn!(target: "blindfold::committee", %peer, "a peer proved an offence");
-            self.shared.keep_evidence(evidence);
-        } else {
+        if !self.shared.keep_evidence(evidence) {
             warn!(target: "blindfold::committee", %peer, "false evidence; blocking the peer");
             self.blocker.block(peer);
         }
@@ -450,8 +480,10 @@ where
                 Effect::Opened(opened) => self.on_opened(opened).await?,
                 Effect::Evidence(evidence) => {
                     warn!(target: "blindfold::committee", "a member can be slashed");
-                    self.shared.keep_evidence(&evidence);
-                    self.tell(&ShareMessage::Evidence(evidence));
+                    // What does not verify here would cost us our peers.
+                    if self.shared.keep_evidence(&evidence) {
+                        self.tell(&ShareMessage::Evidence(evidence));
+                    }
                 }
                 Effect::Uncertified(release) => {
                     metrics::evidence("uncertified_release");
@@ -503,6 +535,14 @@ where
     /// Sends again what is owed, and asks for what is late: the lowest first, each time another peer.
     async fn tick(&mut self) -> Result<(), MemberError> {
         let now_ms = self.now_ms();
+        // The schedule keeps the lowest heights; the others come back once it has room.
+        for (height, open) in &self.open {
+            if let Some(bundle) = open.own.as_ref().filter(|_| !self.resend.holds(*height))
+                && !self.resend.on_released(Arc::clone(bundle), now_ms)
+            {
+                break;
+            }
+        }
         for bundle in self.resend.due(now_ms) {
             self.tell(&ShareMessage::Bundle(bundle.as_ref().clone()));
         }
@@ -510,11 +550,11 @@ where
             return Ok(());
         }
         let me = self.shared.seat();
-        for (height, (_, since_ms, asked)) in self.open.iter_mut().take(WANTED_MAX) {
-            let wait_ms = WANTED_AFTER_MS.saturating_mul(*asked as u64 + 1);
-            if now_ms.saturating_sub(*since_ms) >= wait_ms {
-                let peer = self.peers[(me + *asked) % self.peers.len()].clone();
-                *asked += 1;
+        for (height, open) in self.open.iter_mut().take(WANTED_MAX) {
+            let wait_ms = WANTED_AFTER_MS.saturating_mul(open.asked as u64 + 1);
+            if now_ms.saturating_sub(open.since_ms) >= wait_ms {
+                let peer = self.peers[(me + open.asked) % self.peers.len()].clone();
+                open.asked += 1;
                 self.sender.send(
                     Recipients::One(peer),
                     ShareMessage::Wanted(*height).encode(),

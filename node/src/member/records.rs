@@ -17,9 +17,6 @@ use blindfold_wire::{
 };
 use std::collections::BTreeMap;
 
-/// Heights between a certified descendant and the height it proves, at most.
-const MAX_DESCENDANTS: usize = 1_024;
-
 /// Why a height is final, in a form that anybody can check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FinalProof {
@@ -79,7 +76,7 @@ impl HeightRecord {
 
     fn decode(mut bytes: &[u8], members: usize) -> Option<Self> {
         let row = HeightRow::decode(&mut bytes).ok().filter(|_| bytes.is_empty())?;
-        if row.descendants.len() > MAX_DESCENDANTS {
+        if row.descendants.len() > events::MAX_DESCENDANTS {
             return None;
         }
         let descendants: Option<Vec<_>> =
@@ -186,6 +183,7 @@ impl Records {
         &self,
         batch: &SealedBatch,
         record: &HeightRecord,
+        durability: Durability,
     ) -> Result<(), MemberError> {
         let height = batch.height();
         let mut writes = vec![
@@ -199,7 +197,7 @@ impl Records {
                 Place { height, at }.encode(),
             ));
         }
-        self.write(writes)
+        Ok(self.store.write(writes, durability)?)
     }
 
     /// Height of the commitment with this digest.
@@ -353,16 +351,27 @@ impl Records {
             .collect()
     }
 
-    /// Stores the first commitment seen signed for its view.
+    /// Stores the first commitment seen signed for its view, and drops old ones.
     pub fn store_first_seen(&self, signed: &SignedCommitment) -> Result<(), MemberError> {
-        /// Views kept behind the newest; the engine's watch keeps no more.
-        const VIEWS_KEPT: u64 = 1_024;
+        /// Views kept behind the newest. The engine's watch keeps half as many, and takes commitments
+        /// as far ahead: a leader in a hurry must not push out what is in the window.
+        const VIEWS_KEPT: u64 = 2 * blindfold_ordering::watch::WINDOW_VIEWS;
+        /// Old entries looked at each time. More than one: a view that ends without a commitment
+        /// drops nothing.
+        const DROPPED_MAX: usize = 64;
         let key = |epoch: u64, view: u64| [epoch.to_be_bytes(), view.to_be_bytes()].concat();
-        let commitment = &signed.commitment;
-        let mut writes =
-            vec![put(Family::FirstSeen, &key(commitment.epoch, commitment.view), signed.encode())];
-        if let Some(old) = commitment.view.checked_sub(VIEWS_KEPT) {
-            writes.push((Family::FirstSeen, key(commitment.epoch, old), None));
+        let (epoch, view) = (signed.commitment.epoch, signed.commitment.view);
+        let mut writes = vec![put(Family::FirstSeen, &key(epoch, view), signed.encode())];
+        if let Some(oldest_kept) = view.checked_sub(VIEWS_KEPT) {
+            // Not from the very first on: the search would run over everything deleted before.
+            let from = key(epoch, oldest_kept.saturating_sub(VIEWS_KEPT));
+            let old = self.store.range(Family::FirstSeen, &from, DROPPED_MAX)?;
+            let end = key(epoch, oldest_kept);
+            writes.extend(
+                old.into_iter()
+                    .take_while(|(old, _)| *old < end)
+                    .map(|(old, _)| (Family::FirstSeen, old, None)),
+            );
         }
         self.write(writes)
     }
@@ -396,4 +405,26 @@ fn put(family: Family, key: &[u8], value: Vec<u8>) -> Write {
 
 fn decode_height(bytes: &[u8]) -> Option<u64> {
     bytes.try_into().ok().map(u64::from_be_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use blindfold_wire::Signature65;
+
+    #[test]
+    fn first_seen_commitments_stay_bounded_though_views_are_lost() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let records = Records::new(Store::open(folder.path(), [1; 32]).expect("open"), 4);
+        // Two of three views end without a commitment, and never the same ones.
+        for view in (0..12_000u64).filter(|view| (view / 4_096 + view) % 3 == 0) {
+            let commitment = OrderCommitment { view, ..OrderCommitment::default() };
+            let signed = SignedCommitment { commitment, signature: Signature65::ZERO };
+            records.store_first_seen(&signed).expect("stored");
+        }
+        let kept = records.first_seen().expect("read");
+        assert!(kept.len() <= 2_048 / 3 + 2, "{} commitments are kept", kept.len());
+        let oldest = kept.iter().map(|signed| signed.commitment.view).min();
+        assert!(oldest >= Some(12_000 - 2_048 - 3));
+    }
 }

@@ -2,7 +2,6 @@
 
 use super::{MemberError, Options, cache::Checker, chain::Chain, records::Records};
 use crate::{metrics, rpc::api::NodeEvent, store::Store};
-use alloy_primitives::B256;
 use blindfold_committee::{
     journal::SigningJournal,
     release::{MemberSeat, Releaser},
@@ -21,6 +20,7 @@ use blindfold_wire::{
 };
 use parking_lot::Mutex;
 use std::{
+    collections::BTreeMap,
     future::Future,
     sync::{Arc, OnceLock},
 };
@@ -29,6 +29,8 @@ use tracing::error;
 
 /// Events kept for a slow subscriber before it loses the oldest.
 const EVENT_BUFFER: usize = 1_024;
+/// Proofs kept against one member in a run. One costs it its stake; it could sign any number of them.
+const MAX_EVIDENCE_PER_MEMBER: usize = 64;
 
 /// A member's keys at work.
 pub struct Keys {
@@ -62,6 +64,8 @@ pub struct Shared {
     pub pool: Mutex<Mempool>,
     /// What subscribers hear.
     pub events: broadcast::Sender<NodeEvent>,
+    /// Proofs kept in this run, by offender.
+    evidence_kept: Mutex<BTreeMap<u32, usize>>,
     candidates: watch::Sender<u64>,
     failure: watch::Sender<Option<String>>,
     schedule: OnceLock<LeaderSchedule>,
@@ -112,6 +116,7 @@ impl Shared {
             records,
             pool: Mutex::new(pool),
             events: broadcast::channel(EVENT_BUFFER).0,
+            evidence_kept: Mutex::default(),
             candidates: watch::channel(0).0,
             failure: watch::channel(None).0,
             schedule: OnceLock::new(),
@@ -156,22 +161,26 @@ impl Shared {
         }
     }
 
-    /// Whether evidence with this id is kept already.
-    pub(super) fn holds_evidence(&self, id: B256) -> bool {
-        self.records.holds_evidence(id).unwrap_or(false)
-    }
-
-    /// Whether evidence proves an offence of this committee.
-    pub(super) fn evidence_holds(&self, evidence: &Evidence) -> bool {
-        evidence.verify(&self.genesis, &self.public).is_ok()
-    }
-
-    /// Keeps evidence for good.
-    pub(super) fn keep_evidence(&self, evidence: &Evidence) {
+    /// Verifies evidence and keeps it for good. `false` if it proves no offence of this committee.
+    pub(super) fn keep_evidence(&self, evidence: &Evidence) -> bool {
+        let id = evidence.id();
+        if self.records.holds_evidence(id).unwrap_or(false) {
+            return true;
+        }
+        let Ok(offender) = evidence.verify(&self.genesis, &self.public) else { return false };
+        {
+            let mut kept = self.evidence_kept.lock();
+            let kept = kept.entry(offender.member).or_default();
+            if *kept >= MAX_EVIDENCE_PER_MEMBER {
+                return true;
+            }
+            *kept += 1;
+        }
         metrics::evidence(evidence.offence());
         if let Err(reason) = self.records.store_evidence(evidence) {
             error!(target: "blindfold::node", %reason, "evidence is not stored");
         }
+        true
     }
 
     /// Says that the node cannot go on. The first reason counts.
