@@ -29,7 +29,6 @@
 //! No clock, no I/O: times are arguments, disks are a trait, arithmetic that takes long is a job the owner
 //! runs. It cannot parse a transaction.
 
-pub mod audit;
 pub mod batch;
 pub mod catchup;
 pub mod collector;
@@ -46,7 +45,6 @@ mod store_error;
 #[cfg(test)]
 mod tests;
 
-pub use audit::ReleaseAudit;
 pub use batch::{MismatchError, SealedBatch};
 pub use catchup::{CatchUpError, verify_openings};
 pub use collector::{

@@ -318,6 +318,7 @@ impl Mempool {
         }
         let payer = envelope.payer();
         let newcomer = Entry::new(&self.config.params, envelope);
+        self.check_fee(&newcomer)?;
         self.check_expiry(&newcomer, height)?;
 
         let empty = Queue::default();
@@ -358,6 +359,13 @@ impl Mempool {
         debug_assert!(self.bytes <= self.config.max_bytes);
         debug_assert!(self.len() <= self.config.max_envelopes);
         Ok(admission)
+    }
+
+    /// Without this a fee of zero would reserve nothing, and so take room in every pool for free.
+    fn check_fee(&self, newcomer: &Entry) -> Result<(), Rejection> {
+        let max_fee = newcomer.envelope.header().max_fee_per_gas;
+        let minimum = self.config.params.min_base_fee;
+        if max_fee < minimum { Err(Rejection::Underpriced { max_fee, minimum }) } else { Ok(()) }
     }
 
     fn check_expiry(&self, newcomer: &Entry, height: u64) -> Result<(), Rejection> {

@@ -46,6 +46,16 @@ pub enum Rejection {
         /// The first nonce beyond the window.
         limit: u64,
     },
+    /// Its fee is below the least base fee there can be, so it could never be ordered.
+    #[error(
+        "max_fee_per_gas {max_fee} can never be ordered, the base fee never falls below {minimum}"
+    )]
+    Underpriced {
+        /// The envelope's `max_fee_per_gas`, wei.
+        max_fee: u128,
+        /// The chain's least base fee, wei.
+        minimum: u128,
+    },
     /// It would replace another, but does not raise both fees enough.
     #[error(
         "replacing {replaces} needs at least max_fee_per_gas {min_max_fee} and \
@@ -94,6 +104,7 @@ impl Rejection {
             | Self::ExpiryTooFar { .. }
             | Self::StaleNonce { .. }
             | Self::NonceTooFar { .. }
+            | Self::Underpriced { .. }
             | Self::ReplacementUnderpriced { .. }
             | Self::PayerFull { .. }
             | Self::Unpaid { .. }
@@ -115,6 +126,7 @@ impl Rejection {
             | Self::AlreadyKnown { .. }
             | Self::Expired { .. }
             | Self::StaleNonce { .. }
+            | Self::Underpriced { .. }
             | Self::ReplacementUnderpriced { .. } => false,
         }
     }

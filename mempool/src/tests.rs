@@ -198,6 +198,16 @@ fn expiry_is_checked_at_admission_and_always_goes() {
 }
 
 #[test]
+fn a_fee_that_can_never_be_ordered_takes_no_room() {
+    let mut pool = Mempool::new(config());
+    // Reserves nothing, so that no escrow at all would cover it.
+    let free = admit(&mut pool, spec(0, 0, 0, 0), &Accounts::new()).unwrap_err();
+    assert!(matches!(free, Rejection::Underpriced { max_fee: 0, .. }), "{free}");
+    assert!(!free.peer_at_fault() && !free.is_temporary());
+    assert!(pool.is_empty());
+}
+
+#[test]
 fn one_payer_cannot_fill_the_pool() {
     let mut pool = Mempool::new(MempoolConfig { max_per_payer: 2, ..config() });
     admit(&mut pool, spec(0, 0, 10, 1), &rich()).unwrap();

@@ -33,8 +33,6 @@ pub const ENVELOPES: &str = "blindfold_mempool_envelopes_total";
 pub const MEMPOOL_SIZE: &str = "blindfold_mempool_size_envelopes";
 /// Bytes in the mempool.
 pub const MEMPOOL_BYTES: &str = "blindfold_mempool_size_bytes";
-/// Time from admission to a stage (label `stage`).
-pub const LATENCY: &str = "blindfold_envelope_latency_seconds";
 /// Time one stage took for one height (label `stage`).
 pub const STAGE_TIME: &str = "blindfold_stage_height_seconds";
 /// Evidence found (label `kind`).
@@ -59,11 +57,6 @@ pub fn stage_height(stage: &'static str, height: u64) {
 /// Records how long a stage took for one height.
 pub fn stage_time(stage: &'static str, took: Duration) {
     histogram!(STAGE_TIME, "stage" => stage).record(took.as_secs_f64());
-}
-
-/// Records the time from an envelope's admission here until it reached a stage.
-pub fn envelope_latency(stage: &'static str, took: Duration) {
-    histogram!(LATENCY, "stage" => stage).record(took.as_secs_f64());
 }
 
 /// Counts envelopes that reached a status.
@@ -103,7 +96,6 @@ fn describe() {
     describe_counter!(ENVELOPES, "Envelopes by the status they reached.");
     describe_gauge!(MEMPOOL_SIZE, "Envelopes in the mempool.");
     describe_gauge!(MEMPOOL_BYTES, "Bytes in the mempool.");
-    describe_histogram!(LATENCY, "Time from admission to a stage.");
     describe_histogram!(STAGE_TIME, "Time a stage took for one height.");
     describe_counter!(EVIDENCE, "Evidence found, by kind.");
     describe_counter!(RPC_CALLS, "RPC calls by method and outcome.");
@@ -223,14 +215,12 @@ mod tests {
         let address = server.local_addr();
 
         stage_height("ordered", 41);
-        envelope_latency("ordered", Duration::from_millis(30));
+        stage_time("ordered", Duration::from_millis(30));
         let (status, text) = page(address, "/metrics").await;
         assert_eq!(status, 200);
         assert!(text.contains("blindfold_chain_height_blocks{stage=\"ordered\"} 41"), "{text}");
         assert!(
-            text.contains(
-                "blindfold_envelope_latency_seconds_bucket{stage=\"ordered\",le=\"0.05\"}"
-            ),
+            text.contains("blindfold_stage_height_seconds_bucket{stage=\"ordered\",le=\"0.05\"}"),
             "times are histograms, so that quantiles of several nodes can be merged: {text}"
         );
 
@@ -251,7 +241,6 @@ mod tests {
             ENVELOPES,
             MEMPOOL_SIZE,
             MEMPOOL_BYTES,
-            LATENCY,
             STAGE_TIME,
             EVIDENCE,
             RPC_CALLS,

@@ -41,7 +41,7 @@ fn main() -> ExitCode {
     let seeds: Vec<u64> = args.seed.map_or_else(|| (0..args.seeds).collect(), |seed| vec![seed]);
     let mut failed = Vec::new();
     for seed in &seeds {
-        let _hint = ReplayHint(*seed);
+        let _hint = ReplayHint(*seed, args.eager);
         let plan = Plan::new(*seed);
         let plan = match args.eager {
             Some(members) => plan.with_mutation(Mutation::EagerRelease { members }),
@@ -71,7 +71,7 @@ fn main() -> ExitCode {
     }
     println!("{} of {} worlds keep every property", seeds.len() - failed.len(), seeds.len());
     for seed in &failed {
-        println!("replay with: {}", replay_command(*seed));
+        println!("replay with: {}", replay_command(*seed, args.eager));
     }
     if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

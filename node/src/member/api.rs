@@ -27,7 +27,7 @@ use blindfold_wire::{
     Evidence, Opening, SignedReceipt, TxStatus, encode_opening, genesis::Genesis,
 };
 use futures::future::BoxFuture;
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 /// Heights that may be final but not executed before the node calls itself out of step.
@@ -279,6 +279,7 @@ impl NodeApi for Api {
             executed_hash,
             next_base_fee_wei: progress.next_base_fee,
             suggested_priority_fee_wei: (progress.next_base_fee / 10).max(1),
+            uncertified_releases: self.shared.uncertified_releases.load(Ordering::Relaxed),
         }
     }
 
@@ -287,8 +288,11 @@ impl NodeApi for Api {
             return Readiness::NotReady(reason);
         }
         let members = self.shared.genesis.committee.members.len();
-        if members > 1 && self.peers.connected().is_empty() {
-            return Readiness::NotReady("no peer is connected".to_owned());
+        let (reached, quorum) = (self.peers.connected().len() + 1, blindfold_wire::quorum(members));
+        if reached < quorum {
+            return Readiness::NotReady(format!(
+                "{reached} of {members} members reached, a quorum is {quorum}"
+            ));
         }
         let progress = self.shared.chain.progress();
         if progress.ordered_height.saturating_sub(progress.executed_height) > READY_LAG_HEIGHTS {

@@ -32,12 +32,14 @@ pub struct Hooks {
     shared: Arc<Shared>,
     /// Version of the candidates last offered.
     offered: Arc<AtomicU64>,
+    /// Blocks being voted on, whose shares are computed while the votes travel.
+    precompute: mpsc::Sender<Vec<CheckedEnvelope>>,
 }
 
 impl Hooks {
     /// Hooks of one engine.
-    pub fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, offered: Arc::default() }
+    pub fn new(shared: Arc<Shared>, precompute: mpsc::Sender<Vec<CheckedEnvelope>>) -> Self {
+        Self { shared, offered: Arc::default(), precompute }
     }
 
     fn stored_proposal(&self, epoch: u64, view: u64) -> Result<Option<Block>, super::MemberError> {
@@ -100,9 +102,8 @@ impl ChainHooks for Hooks {
 
     fn check_envelopes(&self, block: &Block) -> Result<Vec<CheckedEnvelope>, BlockError> {
         let checked = self.shared.checker.check_block(block)?;
-        if let Some(keys) = &self.shared.keys {
-            self.shared.precompute(keys, &checked);
-        }
+        // A full queue costs only the head start.
+        let _ = self.precompute.try_send(checked.clone());
         Ok(checked)
     }
 

@@ -120,6 +120,9 @@ pub enum MemberError {
     Stopping,
 }
 
+/// Blocks whose shares wait to be computed ahead of their certificate.
+const PRECOMPUTE_QUEUE: usize = 4;
+
 /// Milliseconds since the Unix epoch; zero before it.
 pub(crate) fn unix_ms(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH)
@@ -193,8 +196,9 @@ impl Member {
         let (pipeline_events, pipeline_inputs) = mpsc::unbounded_channel();
         let (share_queue, share_messages) = mpsc::channel(pipeline::SHARE_QUEUE);
         let (executor_queue, executor_batches) = mpsc::channel(executor::EXECUTOR_QUEUE);
+        let (precompute_queue, mut precompute_blocks) = mpsc::channel(PRECOMPUTE_QUEUE);
         let (pool_queue, pool_requests) = mpsc::channel(pool::POOL_QUEUE);
-        let hooks = hooks::Hooks::new(Arc::clone(&shared));
+        let hooks = hooks::Hooks::new(Arc::clone(&shared), precompute_queue);
         let reporter = hooks::Reporter::new(Arc::clone(&shared), pipeline_events.clone());
         let Channels { engine: network, envelopes, shares, blocker } = channels;
 
@@ -221,6 +225,15 @@ impl Member {
         tasks.push(context.child("pool").spawn({
             let (shared, blocker) = (Arc::clone(&shared), blocker.clone());
             move |context| pool::run(context, shared, pool_requests, envelopes.0, blocker)
+        }));
+        // A thread of its own: shares must not delay the votes they are computed beside.
+        tasks.push(context.child("precompute").dedicated().spawn({
+            let shared = Arc::clone(&shared);
+            move |_| async move {
+                while let Some(envelopes) = precompute_blocks.recv().await {
+                    shared.precompute(&envelopes);
+                }
+            }
         }));
         tasks.push(context.child("gossip").spawn({
             let (queue, blocker) = (pool_queue.clone(), blocker);

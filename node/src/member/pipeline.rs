@@ -48,7 +48,7 @@ use commonware_p2p::{Blocker, Receiver, Recipients, Sender};
 use commonware_runtime::{Clock, Spawner};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 use tokio::sync::mpsc;
@@ -487,6 +487,7 @@ where
                 }
                 Effect::Uncertified(release) => {
                     metrics::evidence("uncertified_release");
+                    self.shared.uncertified_releases.fetch_add(1, Ordering::Relaxed);
                     error!(target: "blindfold::committee", member = release.signed.header.member,
                         height = release.signed.header.height, "a member released shares of an order that is not final");
                 }
@@ -572,6 +573,8 @@ where
     fn announce_ordered(&self, batch: &SealedBatch) {
         metrics::envelopes("ordered", batch.len() as u64);
         metrics::stage_height("ordered", batch.height());
+        let took_ms = self.now_ms().saturating_sub(batch.commitment().timestamp_ms);
+        metrics::stage_time("ordered", Duration::from_millis(took_ms));
         if self.shared.events.receiver_count() == 0 {
             return;
         }

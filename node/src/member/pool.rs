@@ -297,6 +297,7 @@ fn refusal(rejection: &Rejection) -> SubmitError {
         Rejection::ExpiryTooFar { .. } => "expiry_too_far",
         Rejection::StaleNonce { .. } => "stale_nonce",
         Rejection::NonceTooFar { .. } => "nonce_too_far",
+        Rejection::Underpriced { .. } => "underpriced",
         Rejection::ReplacementUnderpriced { .. } => "replacement_underpriced",
         Rejection::PayerFull { .. } => "payer_full",
         Rejection::Unpaid { .. } => "unpaid",

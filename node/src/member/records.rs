@@ -4,6 +4,7 @@
 //! families of their own.
 
 use super::MemberError;
+use crate::metrics;
 use crate::store::{Durability, Family, Store, Write};
 use alloy_primitives::{B256, Bytes};
 use alloy_rlp::{Decodable as _, Encodable as _, RlpDecodable, RlpEncodable};
@@ -15,7 +16,7 @@ use blindfold_wire::{
     Block, Certified, Evidence, FinalizationCertificate, OrderCommitment, SignedBundleHeader,
     SignedCommitment, VoteCommittee, opened::OpenedBatch, opening::OpeningSet,
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 /// Why a height is final, in a form that anybody can check.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -241,6 +242,10 @@ impl Records {
     pub fn store_openings(&self, set: &OpeningSet, now_ms: u64) -> Result<(), MemberError> {
         let mut writes = vec![put(Family::Openings, &set.height.to_be_bytes(), set.encode())];
         if let Some(record) = self.height(set.height)? {
+            metrics::stage_time(
+                "opened",
+                Duration::from_millis(now_ms.saturating_sub(record.ordered_ms)),
+            );
             let record = HeightRecord { opened_ms: now_ms, ..record };
             writes.push(put(Family::Heights, &set.height.to_be_bytes(), record.encode()));
         }
@@ -264,6 +269,10 @@ impl Records {
         let height = batch.height();
         let mut writes = self.executed_writes(block);
         if let Some(record) = self.height(height)? {
+            metrics::stage_time(
+                "executed",
+                Duration::from_millis(now_ms.saturating_sub(record.opened_ms)),
+            );
             let record = HeightRecord { executed_ms: now_ms, ..record };
             writes.push(put(Family::Heights, &height.to_be_bytes(), record.encode()));
         }

@@ -22,7 +22,7 @@ use parking_lot::Mutex;
 use std::{
     collections::BTreeMap,
     future::Future,
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, atomic::AtomicU64},
 };
 use tokio::sync::{broadcast, watch};
 use tracing::error;
@@ -64,6 +64,8 @@ pub struct Shared {
     pub pool: Mutex<Mempool>,
     /// What subscribers hear.
     pub events: broadcast::Sender<NodeEvent>,
+    /// Bundles of other members for an order that is not the final one.
+    pub uncertified_releases: AtomicU64,
     /// Proofs kept in this run, by offender.
     evidence_kept: Mutex<BTreeMap<u32, usize>>,
     candidates: watch::Sender<u64>,
@@ -116,6 +118,7 @@ impl Shared {
             records,
             pool: Mutex::new(pool),
             events: broadcast::channel(EVENT_BUFFER).0,
+            uncertified_releases: AtomicU64::new(0),
             evidence_kept: Mutex::default(),
             candidates: watch::channel(0).0,
             failure: watch::channel(None).0,
@@ -139,8 +142,10 @@ impl Shared {
     }
 
     /// Computes shares ahead of the certificate. They stay inside the releaser.
-    pub(super) fn precompute(&self, keys: &Keys, envelopes: &[CheckedEnvelope]) {
-        keys.releaser.precompute(envelopes, 1);
+    pub(super) fn precompute(&self, envelopes: &[CheckedEnvelope]) {
+        if let Some(keys) = &self.keys {
+            keys.releaser.precompute(envelopes, 1);
+        }
     }
 
     /// Tells a waiting leader that there may be something new.

@@ -156,6 +156,7 @@ impl NodeApi for TestNode {
             executed_hash: view.hash,
             next_base_fee_wei: 2_000,
             suggested_priority_fee_wei: 7,
+            uncertified_releases: 0,
         }
     }
 

@@ -143,6 +143,10 @@ pub struct HeadDocument {
     /// Priority fee the node suggests, in wei per gas.
     #[serde(with = "alloy_serde::quantity")]
     pub suggested_priority_fee_wei: u128,
+    /// Share bundles that this node was sent, since it started, for an order that is not the final
+    /// one. Anything but zero is an alarm: a member read before the order was final.
+    #[serde(with = "alloy_serde::quantity")]
+    pub uncertified_releases: u64,
 }
 
 /// Result of `sealed_getPayer`: what a payer needs to know before it seals.

@@ -312,6 +312,7 @@ fn honest(method: &str, params: &Value) -> Value {
             executed_hash: B256::ZERO,
             next_base_fee_wei: 1_000,
             suggested_priority_fee_wei: 1,
+            uncertified_releases: 0,
         }),
         "sealed_getPayer" => json!(PayerDocument {
             address: serde_json::from_value(params[0].clone()).unwrap(),

@@ -12,6 +12,6 @@ use blindfold_sim::{
 
 /// Runs a world; if anything panics, the output says how to see it again.
 fn run(plan: &Plan) -> Outcome {
-    let _hint = ReplayHint(plan.seed);
+    let _hint = ReplayHint(plan.seed, None);
     world::run(plan)
 }

@@ -9,7 +9,7 @@ use blindfold_sim::{
 use std::collections::{BTreeMap, BTreeSet};
 
 fn keeps_every_property(seed: u64) {
-    let _hint = ReplayHint(seed);
+    let _hint = ReplayHint(seed, None);
     let outcome = run(&Plan::new(seed));
     let lines: Vec<String> = outcome.violations.iter().map(ToString::to_string).collect();
     assert!(lines.is_empty(), "{}\n  {}", outcome.plan, lines.join("\n  "));

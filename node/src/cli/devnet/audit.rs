@@ -56,7 +56,7 @@ pub fn audit(members: &Members, genesis: &Genesis, last: u64) -> Result<Audit> {
                 early = true;
             }
         }
-        let Some(first) = documents.into_iter().next().flatten() else { continue };
+        let Some(first) = documents.into_iter().flatten().next() else { continue };
         if first.count > 0 && shown < genesis.committee.threshold {
             eprintln!("height {height}: opened, but only {shown} members show what they signed");
             early = true;

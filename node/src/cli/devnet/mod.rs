@@ -328,7 +328,9 @@ fn perform(
     summary.nodes = args.nodes;
     summary.elapsed_ms = elapsed_ms;
     for client in &members.clients {
-        summary.heights.push(client.head()?.executed_height);
+        let head = client.head()?;
+        summary.heights.push(head.executed_height);
+        summary.uncertified_releases += head.uncertified_releases;
     }
     summary.unresolved += bot_sent.iter().filter(|sent| sent.end.is_none()).count();
     summary.bot = bot.report(escrow_before)?;

@@ -72,6 +72,8 @@ pub struct Summary {
     pub opened_before_final: usize,
     /// Signed share bundles, of all members, that were checked for the figure above.
     pub bundles_checked: usize,
+    /// Share bundles, over all members, that arrived for an order other than the final one.
+    pub uncertified_releases: u64,
     /// Members whose state root differs from the majority's at some height.
     pub diverged_nodes: usize,
     /// Submission to final order.
@@ -98,6 +100,7 @@ impl Summary {
     pub fn good(&self) -> bool {
         self.unresolved == 0
             && self.opened_before_final == 0
+            && self.uncertified_releases == 0
             && self.diverged_nodes == 0
             && self.heights.len() == self.nodes
             && (self.opened + self.undecryptable == 0 || self.bundles_checked > 0)
@@ -126,6 +129,7 @@ mod tests {
         };
         assert!(good.good());
         assert!(!Summary { opened_before_final: 1, ..good.clone() }.good());
+        assert!(!Summary { uncertified_releases: 1, ..good.clone() }.good());
         assert!(!Summary { unresolved: 1, ..good.clone() }.good());
         assert!(!Summary { diverged_nodes: 1, ..good.clone() }.good());
         assert!(!Summary { heights: vec![], ..good.clone() }.good());
