@@ -11,22 +11,22 @@ mod live;
 mod processes;
 mod rng;
 mod summary;
+mod trading;
 mod wallets;
 
 use super::committee::{MemberAddresses, Plan, WrittenNetwork};
 use alloy_primitives::U256;
 use blindfold_committee::setup::DEALER_WARNING;
-use blindfold_execution::contracts::{exchange_creation_code, token_creation_code};
-use blindfold_sdk::{Committee, TxStatus};
+use blindfold_sdk::Committee;
 use blindfold_wire::genesis::ChainParams;
-use bot::{Bot, SWAP_GAS};
+use bot::Bot;
 use clap::Args;
-use contracts::{Market, TOKEN, add_liquidity, approve_all, transfer};
+use contracts::Market;
 use eyre::{Result, bail, ensure};
 use processes::MemberProcess;
 use rng::Choices;
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
     path::PathBuf,
     process::ExitCode,
@@ -36,30 +36,19 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use summary::{Quantiles, Summary};
-use wallets::{Action, DevWallet, MAX_IN_FLIGHT, Members, Sent, require_success, settle};
+use summary::Summary;
+use trading::{TRADERS, open_market, trade};
+use wallets::{DevWallet, Members, require_success, settle};
 use zeroize::Zeroizing;
 
 /// Chain id of a devnet.
 const CHAIN_ID: u64 = 0xb11d;
 /// Ether that each wallet starts with, and has in escrow, in wei.
 const FUNDS_WEI: u128 = 1_000_000_000_000_000_000_000;
-/// Tokens of each kind that each wallet starts with.
-const WALLET_TOKENS: u128 = 10_000 * TOKEN;
-/// Tokens of each kind in the exchange.
-const POOL_TOKENS: u128 = 100_000 * TOKEN;
-/// Gas of the larger set-up transactions.
-const CREATE_GAS: u64 = 2_000_000;
-/// Gas of an ERC-20 call.
-const TOKEN_GAS: u64 = 65_000;
 /// How long the members may take to answer.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long the set-up, and the last transactions, may take.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(180);
-/// Trading wallets.
-const TRADERS: usize = 8;
-/// One in this many transactions is a transfer, the others are swaps.
-const TRANSFER_EVERY: usize = 4;
 
 /// What network to run, and for how long.
 #[derive(Clone, Debug, Args)]
@@ -112,7 +101,7 @@ pub fn run(args: DevnetArgs) -> Result<ExitCode> {
     let outcome = perform(&args, cast, &members, &written, &mut checks);
     let code = match outcome {
         Ok(summary) => {
-            print_summary(&summary, args.json);
+            summary.print(args.json);
             let good = summary.good();
             if !args.exit && !interrupted.load(Ordering::Relaxed) {
                 print_addresses(&processes.rpc_urls, &folder, args.json);
@@ -324,7 +313,7 @@ fn perform(
 
     let last = level(members, &stop)?;
     let audit = audit::audit(members, &written.genesis, last)?;
-    let mut summary = count(&sent, &audit);
+    let mut summary = Summary::of(&sent, &audit);
     summary.nodes = args.nodes;
     summary.elapsed_ms = elapsed_ms;
     for client in &members.clients {
@@ -335,132 +324,6 @@ fn perform(
     summary.unresolved += bot_sent.iter().filter(|sent| sent.end.is_none()).count();
     summary.bot = bot.report(escrow_before)?;
     Ok(summary)
-}
-
-/// Deploys the contracts and hands out tokens. The contracts' addresses follow from the deployer's
-/// nonces, so nothing has to be waited for.
-fn open_market(
-    deployer: &mut DevWallet,
-    traders: &mut [DevWallet],
-    bot: &mut DevWallet,
-    members: &Members,
-    market: Market,
-) -> Result<Vec<Sent>> {
-    let supply = U256::from(POOL_TOKENS + WALLET_TOKENS * (TRADERS as u128 + 2));
-    let action = |to, input, gas_limit| Action { to, input, gas_limit, bid_wei: None };
-    let mut actions = vec![
-        action(None, token_creation_code("Apple", "APL", supply), CREATE_GAS),
-        action(None, token_creation_code("Birch", "BIR", supply), CREATE_GAS),
-        action(None, exchange_creation_code(market.token_a, market.token_b), CREATE_GAS),
-        action(Some(market.token_a), approve_all(market.exchange), TOKEN_GAS),
-        action(Some(market.token_b), approve_all(market.exchange), TOKEN_GAS),
-        action(
-            Some(market.exchange),
-            add_liquidity(U256::from(POOL_TOKENS), U256::from(POOL_TOKENS)),
-            4 * TOKEN_GAS,
-        ),
-    ];
-    let holders: Vec<_> = traders.iter().map(DevWallet::address).chain([bot.address()]).collect();
-    for holder in holders {
-        for token in [market.token_a, market.token_b] {
-            actions.push(action(
-                Some(token),
-                transfer(holder, U256::from(WALLET_TOKENS)),
-                TOKEN_GAS,
-            ));
-        }
-    }
-    let mut sent = Vec::new();
-    for action in &actions {
-        sent.push(deployer.send(members, action)?);
-    }
-    for holder in traders.iter_mut().chain([bot]) {
-        for token in [market.token_a, market.token_b] {
-            sent.push(
-                holder
-                    .send(members, &action(Some(token), approve_all(market.exchange), TOKEN_GAS))?,
-            );
-        }
-    }
-    Ok(sent)
-}
-
-/// Has the traders send their transactions, each at its own pace, none with more in flight than the
-/// protocol's nonce window allows.
-fn trade(
-    transactions: usize,
-    traders: &mut [DevWallet],
-    members: &Members,
-    market: Market,
-    stop: &(dyn Fn() -> Result<bool> + Sync),
-) -> Result<Vec<Sent>> {
-    let count = traders.len();
-    let addresses: Vec<_> = traders.iter().map(DevWallet::address).collect();
-    let all = Mutex::new(Vec::with_capacity(transactions));
-    std::thread::scope(|scope| -> Result<()> {
-        let handles: Vec<_> = traders
-            .iter_mut()
-            .enumerate()
-            .map(|(at, trader)| {
-                let share = transactions / count + usize::from(at < transactions % count);
-                let (all, addresses) = (&all, &addresses);
-                scope.spawn(move || -> Result<()> {
-                    let client = &members.clients[at % members.clients.len()];
-                    let mut in_flight: VecDeque<Sent> = VecDeque::new();
-                    let mut ended = Vec::new();
-                    for number in 0..share {
-                        while in_flight.len() >= MAX_IN_FLIGHT {
-                            if stop()? {
-                                bail!("interrupted");
-                            }
-                            let Some(first) = in_flight.front_mut() else { break };
-                            match client.status(first.envelope_id) {
-                                Ok(Some(status)) if status.is_terminal() => {
-                                    first.end = Some(status);
-                                    ended.extend(in_flight.pop_front());
-                                }
-                                _ => std::thread::sleep(Duration::from_millis(30)),
-                            }
-                        }
-                        let action = choose(number, trader, addresses, market);
-                        in_flight.push_back(trader.send(members, &action)?);
-                    }
-                    ended.extend(in_flight);
-                    all.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).extend(ended);
-                    Ok(())
-                })
-            })
-            .collect();
-        for handle in handles {
-            handle.join().map_err(|_| eyre::eyre!("a trader's thread panicked"))??;
-        }
-        Ok(())
-    })?;
-    Ok(all.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()))
-}
-
-/// A transfer now and then, swaps in either direction otherwise.
-fn choose(
-    number: usize,
-    trader: &mut DevWallet,
-    others: &[alloy_primitives::Address],
-    market: Market,
-) -> Action {
-    let own = trader.address();
-    let choices = trader.choices();
-    let token = if choices.below(2) == 0 { market.token_a } else { market.token_b };
-    let amount = U256::from(choices.between(1, 40)) * U256::from(TOKEN);
-    if number % TRANSFER_EVERY == TRANSFER_EVERY - 1 {
-        let to = others[choices.below(others.len())];
-        return Action {
-            to: Some(token),
-            input: transfer(to, amount),
-            gas_limit: TOKEN_GAS,
-            bid_wei: None,
-        };
-    }
-    let input = market.sell(token, amount, own);
-    Action { to: Some(market.exchange), input, gas_limit: SWAP_GAS, bid_wei: None }
 }
 
 /// Waits until every member has executed what the furthest one has now; returns that height.
@@ -480,108 +343,6 @@ fn level(members: &Members, stop: &dyn Fn() -> Result<bool>) -> Result<u64> {
         }
         ensure!(!stop()? && Instant::now() < deadline, "a member does not reach height {target}");
         std::thread::sleep(Duration::from_millis(50));
-    }
-}
-
-fn count(sent: &[Sent], audit: &audit::Audit) -> Summary {
-    let mut summary = Summary {
-        sealed: sent.len(),
-        opened_before_final: audit.opened_before_final,
-        bundles_checked: audit.bundles_checked,
-        diverged_nodes: audit.diverged_nodes,
-        state_root: audit.state_root.clone(),
-        ..Summary::default()
-    };
-    let (mut ordered_ms, mut opened_ms, mut executed_ms) = (Vec::new(), Vec::new(), Vec::new());
-    for sent in sent {
-        let height = match &sent.end {
-            Some(TxStatus::Executed { height, .. }) => {
-                summary.executed += 1;
-                *height
-            }
-            Some(TxStatus::Skipped { height, reason, .. }) => {
-                summary.skipped += 1;
-                *summary.skip_reasons.entry(reason.to_string()).or_default() += 1;
-                *height
-            }
-            Some(TxStatus::Undecryptable { height, .. }) => {
-                summary.undecryptable += 1;
-                *height
-            }
-            Some(TxStatus::Expired { .. }) => {
-                summary.expired += 1;
-                continue;
-            }
-            Some(TxStatus::Replaced { .. }) => {
-                summary.replaced += 1;
-                continue;
-            }
-            _ => {
-                summary.unresolved += 1;
-                continue;
-            }
-        };
-        summary.ordered += 1;
-        if let Some(times) = audit.heights.get(&height) {
-            ordered_ms.push(times.ordered_ms.saturating_sub(sent.submitted_ms));
-            opened_ms.push(times.opened_ms.saturating_sub(times.ordered_ms));
-            executed_ms.push(times.executed_ms.saturating_sub(times.opened_ms));
-        }
-    }
-    summary.opened = summary.executed + summary.skipped;
-    summary.ordered_ms = Quantiles::of(ordered_ms);
-    summary.opened_ms = Quantiles::of(opened_ms);
-    summary.executed_ms = Quantiles::of(executed_ms);
-    summary
-}
-
-fn print_summary(summary: &Summary, json: bool) {
-    let tokens = |amount: i128| amount as f64 / TOKEN as f64;
-    let Summary { bot, ordered_ms, opened_ms, executed_ms, .. } = summary;
-    println!();
-    println!(
-        "{} sealed: {} ordered, {} opened, {} executed, {} skipped, {} undecryptable, {} expired, {} replaced, {} unresolved",
-        summary.sealed,
-        summary.ordered,
-        summary.opened,
-        summary.executed,
-        summary.skipped,
-        summary.undecryptable,
-        summary.expired,
-        summary.replaced,
-        summary.unresolved
-    );
-    println!(
-        "in {:.1} s; submitted to ordered {} ms (p99 {}), to opened {} ms (p99 {}), to executed {} ms (p99 {})",
-        summary.elapsed_ms as f64 / 1_000.0,
-        ordered_ms.p50,
-        ordered_ms.p99,
-        opened_ms.p50,
-        opened_ms.p99,
-        executed_ms.p50,
-        executed_ms.p99
-    );
-    println!(
-        "opened before final: {} (checked {} signed bundles against their certificates); diverged members: {}",
-        summary.opened_before_final, summary.bundles_checked, summary.diverged_nodes
-    );
-    println!(
-        "the bot saw {} envelopes ({} sealed bytes), recognised {} swaps, tried {} sandwiches blind, put {} around a victim, \
-         earned {:.3} tokens and paid {:.6} ether in fees",
-        bot.seen,
-        bot.sealed_bytes,
-        bot.recognised,
-        bot.attempts,
-        bot.landed,
-        tokens(bot.earned_token_wei),
-        bot.spent_fees_wei as f64 / 1e18
-    );
-    println!("state root {} at heights {:?}", summary.state_root, summary.heights);
-    if json {
-        match serde_json::to_string(summary) {
-            Ok(line) => println!("{line}"),
-            Err(error) => eprintln!("error: the summary does not serialize: {error}"),
-        }
     }
 }
 

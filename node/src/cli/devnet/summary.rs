@@ -1,5 +1,7 @@
 //! What a devnet run ends with: figures, a verdict, one JSON object.
 
+use super::{audit::Audit, contracts::TOKEN, wallets::Sent};
+use blindfold_sdk::TxStatus;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -95,6 +97,111 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// Counts how `sent` ended, with the times of the heights they were ordered at.
+    pub fn of(sent: &[Sent], audit: &Audit) -> Self {
+        let mut summary = Summary {
+            sealed: sent.len(),
+            opened_before_final: audit.opened_before_final,
+            bundles_checked: audit.bundles_checked,
+            diverged_nodes: audit.diverged_nodes,
+            state_root: audit.state_root.clone(),
+            ..Summary::default()
+        };
+        let (mut ordered_ms, mut opened_ms, mut executed_ms) = (Vec::new(), Vec::new(), Vec::new());
+        for sent in sent {
+            let height = match &sent.end {
+                Some(TxStatus::Executed { height, .. }) => {
+                    summary.executed += 1;
+                    *height
+                }
+                Some(TxStatus::Skipped { height, reason, .. }) => {
+                    summary.skipped += 1;
+                    *summary.skip_reasons.entry(reason.to_string()).or_default() += 1;
+                    *height
+                }
+                Some(TxStatus::Undecryptable { height, .. }) => {
+                    summary.undecryptable += 1;
+                    *height
+                }
+                Some(TxStatus::Expired { .. }) => {
+                    summary.expired += 1;
+                    continue;
+                }
+                Some(TxStatus::Replaced { .. }) => {
+                    summary.replaced += 1;
+                    continue;
+                }
+                _ => {
+                    summary.unresolved += 1;
+                    continue;
+                }
+            };
+            summary.ordered += 1;
+            if let Some(times) = audit.heights.get(&height) {
+                ordered_ms.push(times.ordered_ms.saturating_sub(sent.submitted_ms));
+                opened_ms.push(times.opened_ms.saturating_sub(times.ordered_ms));
+                executed_ms.push(times.executed_ms.saturating_sub(times.opened_ms));
+            }
+        }
+        summary.opened = summary.executed + summary.skipped;
+        summary.ordered_ms = Quantiles::of(ordered_ms);
+        summary.opened_ms = Quantiles::of(opened_ms);
+        summary.executed_ms = Quantiles::of(executed_ms);
+        summary
+    }
+
+    /// Prints it on standard output; with `json`, as one object on the last line too.
+    pub fn print(&self, json: bool) {
+        let summary = self;
+        let tokens = |amount: i128| amount as f64 / TOKEN as f64;
+        let Summary { bot, ordered_ms, opened_ms, executed_ms, .. } = summary;
+        println!();
+        println!(
+            "{} sealed: {} ordered, {} opened, {} executed, {} skipped, {} undecryptable, {} expired, {} replaced, {} unresolved",
+            summary.sealed,
+            summary.ordered,
+            summary.opened,
+            summary.executed,
+            summary.skipped,
+            summary.undecryptable,
+            summary.expired,
+            summary.replaced,
+            summary.unresolved
+        );
+        println!(
+            "in {:.1} s; submitted to ordered {} ms (p99 {}), to opened {} ms (p99 {}), to executed {} ms (p99 {})",
+            summary.elapsed_ms as f64 / 1_000.0,
+            ordered_ms.p50,
+            ordered_ms.p99,
+            opened_ms.p50,
+            opened_ms.p99,
+            executed_ms.p50,
+            executed_ms.p99
+        );
+        println!(
+            "opened before final: {} (checked {} signed bundles against their certificates); diverged members: {}",
+            summary.opened_before_final, summary.bundles_checked, summary.diverged_nodes
+        );
+        println!(
+            "the bot saw {} envelopes ({} sealed bytes), recognised {} swaps, tried {} sandwiches blind, put {} around a victim, \
+         earned {:.3} tokens and paid {:.6} ether in fees",
+            bot.seen,
+            bot.sealed_bytes,
+            bot.recognised,
+            bot.attempts,
+            bot.landed,
+            tokens(bot.earned_token_wei),
+            bot.spent_fees_wei as f64 / 1e18
+        );
+        println!("state root {} at heights {:?}", summary.state_root, summary.heights);
+        if json {
+            match serde_json::to_string(summary) {
+                Ok(line) => println!("{line}"),
+                Err(error) => eprintln!("error: the summary does not serialize: {error}"),
+            }
+        }
+    }
+
     /// Whether the run kept its promises: every sealed transaction ended in a state of its own, none
     /// was opened early, all members agree, and every member's releases could be checked.
     pub fn good(&self) -> bool {
