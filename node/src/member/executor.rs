@@ -2,7 +2,6 @@
 //! atomic batch.
 
 use super::{MemberError, Shared};
-use crate::{metrics, rpc::api::NodeEvent};
 use blindfold_execution::{BlockContext, ExecutedBlock, Executor as _, SequentialExecutor};
 use blindfold_ordering::validity::certified_height;
 use blindfold_wire::opened::OpenedBatch;
@@ -66,10 +65,6 @@ fn execute(
     let block = executor.execute(&state, batch, &BlockContext { beneficiary })?;
     let records = &shared.records;
     shared.chain.commit(&block, || records.store_executed(&block, batch, now_ms()))?;
-    metrics::stage_height("executed", batch.height());
-    for (status, count) in super::api::counts(&block.record) {
-        metrics::envelopes(status, count);
-    }
     Ok(block)
 }
 
@@ -85,18 +80,4 @@ fn check_certified_root(shared: &Shared, batch: &OpenedBatch) -> Result<(), Memb
         return Ok(());
     }
     Err(MemberError::Diverged { height, ours, certified: commitment.executed_root })
-}
-
-impl Shared {
-    /// Tells subscribers of an executed height.
-    fn announce_executed(&self, block: &ExecutedBlock) {
-        if self.events.receiver_count() == 0 {
-            return;
-        }
-        let _ =
-            self.events.send(NodeEvent::Executed(Arc::new(super::api::block_view(&block.record))));
-        for (envelope_id, status) in super::api::statuses(&block.record) {
-            let _ = self.events.send(NodeEvent::Status { envelope_id, status });
-        }
-    }
 }

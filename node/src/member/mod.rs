@@ -16,6 +16,7 @@
 //! the simulator on the deterministic runtime over simulated links. The database is the real one in
 //! both.
 
+mod announce;
 pub mod api;
 pub mod cache;
 pub mod chain;

@@ -26,8 +26,7 @@ use super::{
     pool,
     records::{FinalProof, HeightRecord},
 };
-use crate::{metrics, rpc::api::NodeEvent, store::Durability};
-use alloy_primitives::B256;
+use crate::{metrics, store::Durability};
 use blindfold_committee::{
     batch::SealedBatch,
     catchup,
@@ -35,12 +34,10 @@ use blindfold_committee::{
     decide::DecidedBatch,
     resend::ResendSchedule,
 };
-use blindfold_crypto::Opening;
 use blindfold_ordering::{
     engine::Identity,
     events::{self, FinalizedHeight},
 };
-use blindfold_sdk::rpc::{OpenedNotice, OrderedNotice};
 use blindfold_wire::{
     bundle::ShareBundle, evidence::Evidence, opened::OpenedBatch, opening::OpeningSet,
 };
@@ -329,7 +326,7 @@ where
         let batch = SealedBatch::new(certified, envelopes)?;
         self.shared.chain.on_ordered(batch.commitment(), batch.envelopes());
         pool::on_height(&self.shared, height, batch.envelopes())?;
-        self.announce_ordered(&batch);
+        self.shared.announce_ordered(&batch, self.now_ms());
         self.release_and_collect(batch, Some(ack), record).await
     }
 
@@ -522,7 +519,7 @@ where
     async fn queue_opened(&mut self, opened: OpenedBatch) -> Result<(), MemberError> {
         self.opened.insert(opened.height(), opened);
         while let Some(next) = self.opened.remove(&self.next_to_execute) {
-            self.announce_opened(&next);
+            self.shared.announce_opened(&next);
             self.shared.chain.on_opened(next.height());
             self.next_to_execute += 1;
             self.executor.send(next).await.map_err(|_| MemberError::Stopping)?;
@@ -568,41 +565,5 @@ where
 
     fn tell(&mut self, message: &ShareMessage) {
         self.sender.send(Recipients::All, message.encode(), true);
-    }
-
-    fn announce_ordered(&self, batch: &SealedBatch) {
-        metrics::envelopes("ordered", batch.len() as u64);
-        metrics::stage_height("ordered", batch.height());
-        let took_ms = self.now_ms().saturating_sub(batch.commitment().timestamp_ms);
-        metrics::stage_time("ordered", Duration::from_millis(took_ms));
-        if self.shared.events.receiver_count() == 0 {
-            return;
-        }
-        let commitment = batch.commitment();
-        let ids: Vec<B256> =
-            batch.envelopes().iter().map(blindfold_wire::CheckedEnvelope::id).collect();
-        let _ = self.shared.events.send(NodeEvent::Ordered(Arc::new(OrderedNotice {
-            height: commitment.height,
-            digest: batch.digest(),
-            leader: u32::try_from(self.shared.leader_of(commitment)).unwrap_or(u32::MAX),
-            timestamp_ms: commitment.timestamp_ms,
-            envelope_ids: ids,
-        })));
-    }
-
-    fn announce_opened(&self, opened: &OpenedBatch) {
-        let undecryptable = opened
-            .items()
-            .iter()
-            .filter(|item| matches!(item.opening, Opening::Undecryptable { .. }))
-            .count();
-        metrics::envelopes("opened", (opened.items().len() - undecryptable) as u64);
-        metrics::stage_height("opened", opened.height());
-        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-        let _ = self.shared.events.send(NodeEvent::Opened(OpenedNotice {
-            height: opened.height(),
-            opened: count(opened.items().len() - undecryptable),
-            undecryptable: count(undecryptable),
-        }));
     }
 }

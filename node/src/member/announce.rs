@@ -1,0 +1,62 @@
+//! Tells metrics and subscribers how far a height has come.
+
+use super::{Shared, api};
+use crate::{metrics, rpc::api::NodeEvent};
+use blindfold_committee::batch::SealedBatch;
+use blindfold_crypto::Opening;
+use blindfold_execution::ExecutedBlock;
+use blindfold_sdk::rpc::{OpenedNotice, OrderedNotice};
+use blindfold_wire::{CheckedEnvelope, opened::OpenedBatch};
+use std::{sync::Arc, time::Duration};
+
+impl Shared {
+    /// The order of a height became final at `now_ms`.
+    pub(super) fn announce_ordered(&self, batch: &SealedBatch, now_ms: u64) {
+        let commitment = batch.commitment();
+        metrics::envelopes("ordered", batch.len() as u64);
+        metrics::stage_height("ordered", batch.height());
+        let took_ms = now_ms.saturating_sub(commitment.timestamp_ms);
+        metrics::stage_time("ordered", Duration::from_millis(took_ms));
+        if self.events.receiver_count() == 0 {
+            return;
+        }
+        let _ = self.events.send(NodeEvent::Ordered(Arc::new(OrderedNotice {
+            height: commitment.height,
+            digest: batch.digest(),
+            leader: u32::try_from(self.leader_of(commitment)).unwrap_or(u32::MAX),
+            timestamp_ms: commitment.timestamp_ms,
+            envelope_ids: batch.envelopes().iter().map(CheckedEnvelope::id).collect(),
+        })));
+    }
+
+    /// Every position of a height, and of those below, is decided.
+    pub(super) fn announce_opened(&self, opened: &OpenedBatch) {
+        let is_undecryptable = |opening: &Opening| matches!(opening, Opening::Undecryptable { .. });
+        let undecryptable =
+            opened.items().iter().filter(|item| is_undecryptable(&item.opening)).count();
+        let readable = opened.items().len() - undecryptable;
+        metrics::envelopes("opened", readable as u64);
+        metrics::stage_height("opened", opened.height());
+        let narrow = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let _ = self.events.send(NodeEvent::Opened(OpenedNotice {
+            height: opened.height(),
+            opened: narrow(readable),
+            undecryptable: narrow(undecryptable),
+        }));
+    }
+
+    /// A height was executed and written.
+    pub(super) fn announce_executed(&self, block: &ExecutedBlock) {
+        metrics::stage_height("executed", block.record.height());
+        for (status, count) in api::counts(&block.record) {
+            metrics::envelopes(status, count);
+        }
+        if self.events.receiver_count() == 0 {
+            return;
+        }
+        let _ = self.events.send(NodeEvent::Executed(Arc::new(api::block_view(&block.record))));
+        for (envelope_id, status) in api::statuses(&block.record) {
+            let _ = self.events.send(NodeEvent::Status { envelope_id, status });
+        }
+    }
+}
