@@ -91,7 +91,14 @@ pub fn run(args: DevnetArgs) -> Result<ExitCode> {
     let committee = Committee::from_genesis(written.genesis.clone(), written.genesis.hash())?;
     cast.seat(&committee);
     let members = Members::connect(&processes.rpc_urls, &committee, Arc::clone(&interrupted))?;
-    processes.wait_ready(&members, &interrupted)?;
+    if let Err(error) = processes.wait_ready(&members, &interrupted) {
+        processes.stop();
+        if interrupted.load(Ordering::Relaxed) {
+            eprintln!("interrupted");
+            return Ok(ExitCode::SUCCESS);
+        }
+        return Err(error);
+    }
     eprintln!("{} members are up; deploying two tokens and an exchange", args.nodes);
 
     let mut checks = || -> Result<bool> {
