@@ -9,5 +9,6 @@ pub mod config;
 pub mod member;
 pub mod metrics;
 pub mod rpc;
+pub mod run;
 pub mod store;
 pub mod transport;

@@ -19,16 +19,27 @@ use super::{
     peers::{Inbound, Peer, Shared},
 };
 
+/// What becomes of each message that a [rewritten](Sender::rewritten) sender is given; `None` drops it.
+pub type Rewrite = Arc<dyn Fn(Bytes) -> Option<Bytes> + Send + Sync>;
+
 /// Sends on one channel. Never blocks: what does not fit is dropped and counted.
 #[derive(Clone)]
 pub struct Sender {
     shared: Arc<Shared>,
     channel: usize,
+    rewrite: Option<Rewrite>,
 }
 
 impl Sender {
     pub(super) fn new(shared: Arc<Shared>, channel: usize) -> Self {
-        Self { shared, channel }
+        Self { shared, channel, rewrite: None }
+    }
+
+    /// The same sender with something between it and the wire: how tests make a member faulty
+    /// without a faulty build of it.
+    #[must_use]
+    pub fn rewritten(self, rewrite: Rewrite) -> Self {
+        Self { rewrite: Some(rewrite), ..self }
     }
 }
 
@@ -65,7 +76,12 @@ impl LimitedSender for Sender {
         }
         match longest_wait {
             Some(wait) if allowed.is_empty() => Err(SystemTime::now() + wait),
-            _ => Ok(Checked { shared: self.shared.clone(), channel: self.channel, to: allowed }),
+            _ => Ok(Checked {
+                shared: self.shared.clone(),
+                channel: self.channel,
+                to: allowed,
+                rewrite: self.rewrite.clone(),
+            }),
         }
     }
 }
@@ -75,6 +91,7 @@ pub struct Checked {
     shared: Arc<Shared>,
     channel: usize,
     to: Vec<Arc<Peer>>,
+    rewrite: Option<Rewrite>,
 }
 
 impl fmt::Debug for Checked {
@@ -94,7 +111,13 @@ impl CheckedSender for Checked {
     /// every recipient has been away for longer than
     /// [`OFFLINE_HOLD`](super::config::OFFLINE_HOLD).
     fn send(self, message: impl Into<IoBufs> + Send, priority: bool) -> Unreliable<Feedback> {
-        let message: Bytes = message.into().coalesce().into();
+        let mut message: Bytes = message.into().coalesce().into();
+        if let Some(rewrite) = &self.rewrite {
+            match rewrite(message) {
+                Some(rewritten) => message = rewritten,
+                None => return Unreliable::rejected(),
+            }
+        }
         let spec = &self.shared.channels[self.channel].spec;
         if message.len() > spec.max_message_bytes {
             self.shared.meters.oversize_sends.add(1);

@@ -70,7 +70,7 @@ mod tls;
 
 pub use config::{ChannelSpec, Overload, TransportConfig};
 pub use control::PeerControl;
-pub use io::{Checked, Receiver, Sender, Stopped};
+pub use io::{Checked, Receiver, Rewrite, Sender, Stopped};
 pub use meter::{ChannelStats, TransportStats};
 pub use quota::Quota;
 pub use tls::Identity;

@@ -1,0 +1,252 @@
+//! A whole node: files, transport, database, stages and servers, started and stopped together.
+//!
+//! `blindfold node run` and `blindfold gateway` start one; so do tests that make a member faulty.
+
+use crate::{
+    config::{NodeConfig, Role},
+    member::{Channels, Member, Options, api::Api, messages},
+    metrics::{self, MetricsServer},
+    rpc::{NodeApi, RpcServer},
+    store::Store,
+    transport::{ChannelSpec, Identity, PeerControl, Receiver, Sender, Transport, TransportConfig},
+};
+use blindfold_committee::secrets::MemberSecrets;
+use blindfold_ordering::engine::{self, channels};
+use blindfold_wire::genesis::Genesis;
+use commonware_p2p::Manager as _;
+use commonware_runtime::{Supervisor as _, tokio as runtime};
+use eyre::{Context as _, Result, bail, ensure};
+use futures::future::BoxFuture;
+use rand::Rng as _;
+use std::{io::Read as _, path::Path, sync::Arc};
+use tracing::info;
+use zeroize::Zeroizing;
+
+/// Largest genesis or secrets file that is read, in bytes.
+const MAX_FILE_BYTES: u64 = 64 << 20;
+/// Prefix of the engine's partitions below the data folder. Never changes.
+const ENGINE_PARTITION: &str = "engine";
+
+/// What the files say, checked against each other.
+pub struct Loaded {
+    /// The configuration.
+    pub config: NodeConfig,
+    /// The chain.
+    pub genesis: Arc<Genesis>,
+    /// A member's keys; `None` for a follower.
+    pub secrets: Option<MemberSecrets>,
+    /// Public ed25519 identity and its seed.
+    pub identity: ([u8; 32], Zeroizing<[u8; 32]>),
+}
+
+impl Loaded {
+    /// Reads `node.toml` at `path` and what it names.
+    ///
+    /// # Errors
+    /// If a file cannot be read, or one does not fit another; the message says what to do.
+    pub fn read(path: &Path) -> Result<Self> {
+        let config = NodeConfig::read(path)?;
+        let document = read_file(&config.genesis).wrap_err(
+            "put the chain's genesis document where node.toml says, or make a test chain with \
+             `blindfold committee init --dealer`",
+        )?;
+        let genesis = Genesis::from_json(&document)
+            .wrap_err_with(|| format!("genesis {}", config.genesis.display()))?;
+        genesis.validate().wrap_err_with(|| format!("genesis {}", config.genesis.display()))?;
+        let (secrets, identity) = match config.role {
+            Role::Member => {
+                let text = Zeroizing::new(read_file(&config.secrets)?);
+                let secrets = MemberSecrets::from_text(&text)
+                    .wrap_err_with(|| format!("secrets {}", config.secrets.display()))?;
+                let seed = secrets.expose_identity(|seed| Zeroizing::new(*seed));
+                let public = blindfold_committee::setup::identity_public_key(&seed);
+                let member = usize::try_from(secrets.member())
+                    .ok()
+                    .and_then(|at| genesis.committee.members.get(at));
+                ensure!(
+                    member.is_some_and(|member| member.identity == public),
+                    "the secrets in {} belong to no member of this genesis; take the files of one committee",
+                    config.secrets.display()
+                );
+                (Some(secrets), (public, seed))
+            }
+            Role::Follower => {
+                bail!(
+                    "role = \"follower\" is not supported by this version: run a member, or read a member's RPC"
+                )
+            }
+        };
+        Ok(Self { config, genesis: Arc::new(genesis), secrets, identity })
+    }
+
+    /// What this node is, for people.
+    pub fn role(&self) -> String {
+        match &self.secrets {
+            Some(secrets) => {
+                format!("member {} of {}", secrets.member(), self.genesis.committee.members.len())
+            }
+            None => "follower".to_owned(),
+        }
+    }
+}
+
+fn read_file(path: &Path) -> Result<String> {
+    let context = || format!("cannot read {}", path.display());
+    let file = std::fs::File::open(path).wrap_err_with(context)?;
+    let mut text = String::new();
+    file.take(MAX_FILE_BYTES).read_to_string(&mut text).wrap_err_with(context)?;
+    Ok(text)
+}
+
+/// The channels of a node over QUIC.
+pub type NodeChannels = Channels<Sender, Receiver, PeerControl, PeerControl>;
+
+/// A running node with its servers.
+pub struct Running {
+    /// Reads from the node and submits to it, without a port in between.
+    pub api: Arc<dyn NodeApi>,
+    failure: BoxFuture<'static, String>,
+    transport: Transport,
+    rpc: Option<RpcServer>,
+    pages: Option<MetricsServer>,
+}
+
+impl Running {
+    /// Waits until the node cannot go on, and says why. Not to be called again after that.
+    pub async fn failed(&mut self) -> String {
+        (&mut self.failure).await
+    }
+
+    /// Stops the servers, says farewell to the peers. The stages end with the runtime.
+    pub async fn stop(self) {
+        if let Some(rpc) = self.rpc {
+            rpc.stop().await;
+        }
+        if let Some(pages) = self.pages {
+            pages.stop().await;
+        }
+        self.transport.shutdown().await;
+    }
+}
+
+/// Starts everything that `loaded` asks for. `seam` may put something between the node and its
+/// network, as tests do; the product passes the channels on as they are.
+///
+/// # Errors
+/// If the files do not fit the database, or a port is taken.
+pub async fn start(
+    mut context: runtime::Context,
+    loaded: Loaded,
+    seam: impl FnOnce(NodeChannels) -> NodeChannels,
+) -> Result<Running> {
+    let role = loaded.role();
+    let Loaded { config, genesis, secrets, identity: (public, seed) } = loaded;
+    let genesis_hash = genesis.hash();
+    let store = Store::open(config.data_dir.join("db"), genesis_hash.0)?;
+    let metrics_handle = metrics::install()?;
+
+    let addresses = config
+        .network
+        .peers
+        .iter()
+        .map(|peer| {
+            let key = engine::parse_identity(&peer.identity).ok_or_else(|| {
+                eyre::eyre!(
+                    "node.toml: network.peers: {} is no ed25519 key",
+                    hex::encode(peer.identity)
+                )
+            })?;
+            Ok((key, peer.address.to_string()))
+        })
+        .collect::<Result<_>>()?;
+    let (transport, ends) = Transport::bind(
+        TransportConfig {
+            listen: config.network.listen,
+            genesis_hash: genesis_hash.0,
+            identity: Identity::from_seed(*seed)?,
+            addresses,
+        },
+        channel_specs(&genesis),
+    )?;
+    let mut control = transport.control();
+    let members: commonware_utils::ordered::Set<_> = engine::identities(&genesis)?
+        .try_into()
+        .map_err(|_| eyre::eyre!("genesis: an identity repeats"))?;
+    control.track(0, members);
+    let [votes, certificates, resolver, blocks, backfill, commitments, envelopes, shares] = ends;
+    let channels = seam(Channels {
+        engine: engine::Network {
+            votes,
+            certificates,
+            resolver,
+            blocks,
+            backfill,
+            commitments,
+            peers: control.clone(),
+            blocker: control.clone(),
+        },
+        envelopes,
+        shares,
+        blocker: control.clone(),
+    });
+    let mut checker_secret = [0; 32];
+    context.fill_bytes(&mut checker_secret);
+    let options = Options {
+        mempool: config.mempool.clone(),
+        checker_secret,
+        engine_partition: ENGINE_PARTITION.to_owned(),
+    };
+    let member = Member::start(
+        context.child("member"),
+        Arc::clone(&genesis),
+        &public,
+        secrets.as_ref(),
+        store,
+        channels,
+        options,
+    )
+    .await?;
+    drop(secrets);
+
+    let api: Arc<dyn NodeApi> =
+        Arc::new(Api::new(Arc::clone(&member.shared), member.pool.clone(), control));
+    let failure = Box::pin(member.failed());
+    let rpc = match config.rpc.enabled {
+        true => Some(RpcServer::start(config.rpc.clone(), Arc::clone(&api)).await?),
+        false => None,
+    };
+    let pages = match config.metrics.enabled {
+        true => Some(
+            MetricsServer::start(config.metrics.listen, metrics_handle, Arc::clone(&api))
+                .await
+                .wrap_err_with(|| {
+                    format!(
+                        "cannot listen on {}; see [metrics] in node.toml",
+                        config.metrics.listen
+                    )
+                })?,
+        ),
+        false => None,
+    };
+    info!(target: "blindfold::node", %genesis_hash, chain_id = genesis.chain_id, "running as {role}");
+    Ok(Running { api, failure, transport, rpc, pages })
+}
+
+/// The channels of the transport: the engine's six, then ours. Priorities keep votes ahead of blocks.
+fn channel_specs(genesis: &Genesis) -> [ChannelSpec; 8] {
+    let engine_bytes = engine::max_message_bytes(genesis);
+    [
+        ChannelSpec::small(channels::VOTES, "votes"),
+        ChannelSpec::small(channels::CERTIFICATES, "certificates"),
+        ChannelSpec::large(channels::RESOLVER, "resolver", engine_bytes),
+        ChannelSpec::large(channels::BLOCKS, "blocks", engine_bytes),
+        ChannelSpec::large(channels::BACKFILL, "backfill", engine_bytes),
+        ChannelSpec::small(channels::COMMITMENTS, "commitments"),
+        ChannelSpec::large(
+            messages::ENVELOPE_CHANNEL,
+            "envelopes",
+            messages::MAX_ENVELOPE_MESSAGE_BYTES,
+        ),
+        ChannelSpec::large(messages::SHARE_CHANNEL, "shares", messages::MAX_SHARE_MESSAGE_BYTES),
+    ]
+}
