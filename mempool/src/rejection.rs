@@ -113,6 +113,24 @@ impl Rejection {
         }
     }
 
+    /// Stable, machine-readable name, in snake case.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Invalid(error) => error.reason(),
+            Self::AlreadyKnown { .. } => "already_known",
+            Self::Expired { .. } => "expired",
+            Self::ExpiryTooFar { .. } => "expiry_too_far",
+            Self::StaleNonce { .. } => "stale_nonce",
+            Self::NonceTooFar { .. } => "nonce_too_far",
+            Self::Underpriced { .. } => "underpriced",
+            Self::ReplacementUnderpriced { .. } => "replacement_underpriced",
+            Self::PayerFull { .. } => "payer_full",
+            Self::Unpaid { .. } => "unpaid",
+            Self::Full => "full",
+            Self::Backlog => "backlog",
+        }
+    }
+
     /// Whether the same bytes may be admitted later, as state moves on.
     pub fn is_temporary(&self) -> bool {
         match self {

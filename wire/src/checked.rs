@@ -92,6 +92,29 @@ impl EnvelopeError {
     pub fn peer_at_fault(&self) -> bool {
         true
     }
+
+    /// Stable, machine-readable name of the check that failed, in snake case.
+    ///
+    /// A forged payer's signature recovers to another payer, under whose label the ciphertext's proof does
+    /// not hold, and so does a ciphertext copied from another envelope: both are `ciphertext_proof`.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Size { .. } => "oversized",
+            Self::Decode(error) => error.reason(),
+            Self::WrongChain { .. } => "wrong_chain",
+            Self::UnknownKey { .. } => "wrong_key_id",
+            Self::GasClass(_) => "gas_class",
+            Self::Fees => "priority_above_fee",
+            Self::BodyLength { .. } | Self::Ciphertext(CiphertextError::BodyLength { .. }) => {
+                "body_length"
+            }
+            Self::Signature(_) => "payer_signature",
+            Self::Ciphertext(CiphertextError::Proof) => "ciphertext_proof",
+            Self::Ciphertext(CiphertextError::Point { .. } | CiphertextError::Scalar) => {
+                "ciphertext_encoding"
+            }
+        }
+    }
 }
 
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use alloy_rlp::{Decodable, Encodable, Header};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// Not RLP, or not the canonical form of it.
-    #[error("field {field}: {source}")]
+    #[error("field {field} is not canonical RLP")]
     Rlp {
         /// Field that was being read.
         field: &'static str,
@@ -44,6 +44,20 @@ pub enum DecodeError {
         /// What is wrong with it.
         reason: &'static str,
     },
+}
+
+impl DecodeError {
+    /// Stable, machine-readable name of what is wrong, in snake case.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Empty => "empty",
+            Self::Rlp { source: alloy_rlp::Error::InputTooShort, .. } => "truncated",
+            Self::Rlp { .. } | Self::Trailing(_) => "non_canonical",
+            Self::TooLong { .. } => "oversized",
+            Self::UnknownType(_) => "unknown_type",
+            Self::Invalid { .. } => "invalid_field",
+        }
+    }
 }
 
 /// Builds one RLP list.

@@ -2,9 +2,12 @@
 
 use super::{MemberError, Shared, pool::PoolRequest, records::HeightRecord};
 use crate::{
-    rpc::api::{
-        AccountView, BlockView, CallOutcome, CallRequest, ExecutedTransaction, HeaderView, NodeApi,
-        NodeEvent, ReadError, Readiness, SubmitError, TransactionLocation,
+    rpc::{
+        api::{
+            AccountView, BlockView, CallOutcome, CallRequest, ExecutedTransaction, HeaderView,
+            NodeApi, NodeEvent, ReadError, Readiness, SubmitError, TransactionLocation,
+        },
+        reasons,
     },
     transport::PeerControl,
 };
@@ -312,9 +315,14 @@ impl NodeApi for Api {
     fn submit(&self, envelope: Bytes) -> BoxFuture<'_, Result<SignedReceipt, SubmitError>> {
         Box::pin(async move {
             let (reply, answer) = oneshot::channel();
-            let busy = |_| SubmitError::Unavailable("the mempool is busy; try again".to_owned());
+            let unavailable = |reason, message: &str| SubmitError::Unavailable {
+                reason,
+                message: message.to_owned(),
+            };
+            let busy = |_| unavailable(reasons::BUSY, "the mempool is busy; try again");
             self.pool.try_send(PoolRequest::Submit { bytes: envelope, reply }).map_err(busy)?;
-            answer.await.map_err(|_| SubmitError::Unavailable("the node is stopping".to_owned()))?
+            let stopping = |_| unavailable(reasons::STOPPING, "the node is stopping");
+            answer.await.map_err(stopping)?
         })
     }
 

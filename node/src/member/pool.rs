@@ -14,7 +14,10 @@ use super::{
     MemberError, Shared,
     messages::{pack_envelopes, unpack_envelopes},
 };
-use crate::{metrics, rpc::api::SubmitError};
+use crate::{
+    metrics,
+    rpc::{api::SubmitError, reasons},
+};
 use alloy_primitives::{B256, Bytes};
 use blindfold_mempool::{Change, Mempool, OrderedEnvelope, Rejection};
 use blindfold_ordering::engine::Identity;
@@ -158,7 +161,10 @@ pub async fn run<E, X, B>(
         let stored = store_changes(&shared);
         for (reply, answer) in answers {
             let answer = match (&stored, answer) {
-                (Err(error), _) => Err(SubmitError::Unavailable(error.to_string())),
+                (Err(error), _) => Err(SubmitError::Unavailable {
+                    reason: reasons::STOPPING,
+                    message: error.to_string(),
+                }),
                 (Ok(()), Ok(id)) => receipt(&shared, id),
                 (Ok(()), Err(rejection)) => Err(refusal(&rejection)),
             };
@@ -274,9 +280,10 @@ pub fn on_height(
 
 fn receipt(shared: &Shared, envelope_id: B256) -> Result<SignedReceipt, SubmitError> {
     let Some(keys) = &shared.keys else {
-        return Err(SubmitError::Unavailable(
-            "a follower signs no receipts; ask a member".to_owned(),
-        ));
+        return Err(SubmitError::Unavailable {
+            reason: reasons::NOT_A_MEMBER,
+            message: "a follower signs no receipts; ask a member".to_owned(),
+        });
     };
     let receipt = AdmissionReceipt {
         chain_id: shared.genesis.chain_id,
@@ -290,21 +297,13 @@ fn receipt(shared: &Shared, envelope_id: B256) -> Result<SignedReceipt, SubmitEr
 
 /// The reason as the RPC reports it.
 fn refusal(rejection: &Rejection) -> SubmitError {
-    let reason = match rejection {
-        Rejection::Invalid(error) => return SubmitError::Invalid(error.to_string()),
-        Rejection::AlreadyKnown { .. } => "already_known",
-        Rejection::Expired { .. } => "expired",
-        Rejection::ExpiryTooFar { .. } => "expiry_too_far",
-        Rejection::StaleNonce { .. } => "stale_nonce",
-        Rejection::NonceTooFar { .. } => "nonce_too_far",
-        Rejection::Underpriced { .. } => "underpriced",
-        Rejection::ReplacementUnderpriced { .. } => "replacement_underpriced",
-        Rejection::PayerFull { .. } => "payer_full",
-        Rejection::Unpaid { .. } => "unpaid",
-        Rejection::Full => "full",
-        Rejection::Backlog => "backlog",
-    };
-    SubmitError::Refused { reason, message: rejection.to_string() }
+    let reason = rejection.reason();
+    match rejection {
+        Rejection::Invalid(error) => {
+            SubmitError::Invalid { reason, message: reasons::describe(error) }
+        }
+        _ => SubmitError::Refused { reason, message: rejection.to_string() },
+    }
 }
 
 /// Candidates for the leader: a few blocks' worth, since the newest blocks may be in flight.

@@ -251,17 +251,27 @@ pub enum ReadError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SubmitError {
     /// The bytes are no valid envelope of this chain; whoever made them is at fault.
-    #[error("invalid envelope: {0}")]
-    Invalid(String),
+    #[error("invalid envelope: {message}")]
+    Invalid {
+        /// Stable, machine-readable reason (see [`reasons`](super::reasons)).
+        reason: &'static str,
+        /// Which check failed, and how.
+        message: String,
+    },
     /// A valid envelope the mempool does not want now.
     #[error("envelope refused ({reason}): {message}")]
     Refused {
-        /// Stable, machine-readable reason, in snake case (for example `underpriced`).
+        /// Stable, machine-readable reason (see [`reasons`](super::reasons)).
         reason: &'static str,
         /// What to do about it.
         message: String,
     },
     /// This node does not take envelopes, or is overloaded, or is stopping.
-    #[error("cannot take envelopes now: {0}")]
-    Unavailable(String),
+    #[error("cannot take envelopes now: {message}")]
+    Unavailable {
+        /// Stable, machine-readable reason (see [`reasons`](super::reasons)).
+        reason: &'static str,
+        /// For people.
+        message: String,
+    },
 }

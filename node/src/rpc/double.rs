@@ -25,7 +25,7 @@ use futures::future::{BoxFuture, FutureExt as _};
 use parking_lot::Mutex;
 use tokio::sync::broadcast;
 
-use super::api::*;
+use super::{api::*, reasons};
 
 /// Events that a subscriber may lag behind in tests.
 pub(crate) const EVENT_CAPACITY: usize = 8;
@@ -172,11 +172,12 @@ impl NodeApi for TestNode {
         async move {
             self.submissions.fetch_add(1, Ordering::SeqCst);
             let rules = self.committee.genesis.admission_rules().unwrap();
-            let checked = CheckedEnvelope::check(&rules, &envelope)
-                .map_err(|error| SubmitError::Invalid(error.to_string()))?;
+            let checked = CheckedEnvelope::check(&rules, &envelope).map_err(|error| {
+                SubmitError::Invalid { reason: error.reason(), message: reasons::describe(&error) }
+            })?;
             if self.admitted.lock().contains(&checked.id()) {
                 let message = "already here".to_owned();
-                return Err(SubmitError::Refused { reason: "known", message });
+                return Err(SubmitError::Refused { reason: "already_known", message });
             }
             self.admitted.lock().push(checked.id());
             self.set_status(checked.id(), TxStatus::Pending);

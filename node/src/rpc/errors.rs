@@ -6,7 +6,10 @@ use blindfold_sdk::rpc::codes;
 use jsonrpsee::types::{ErrorObjectOwned, error::INTERNAL_ERROR_CODE, error::INVALID_PARAMS_CODE};
 use serde::Serialize;
 
-use super::api::{CallOutcome, ReadError, SubmitError};
+use super::{
+    api::{CallOutcome, ReadError, SubmitError},
+    reasons,
+};
 
 /// Text of the refusal of plaintext transactions.
 pub(crate) const PLAINTEXT_REFUSED_MESSAGE: &str = "plaintext transactions are never accepted here, because whoever reads them first could \
@@ -19,6 +22,15 @@ pub(crate) fn error(code: i32, message: impl Into<String>) -> ErrorObjectOwned {
     ErrorObjectOwned::owned(code, message, None::<()>)
 }
 
+/// A refusal with its reason and who is at fault.
+pub(crate) fn refusal(
+    code: i32,
+    reason: &'static str,
+    message: impl Into<String>,
+) -> ErrorObjectOwned {
+    ErrorObjectOwned::owned(code, message, Some(reasons::data(reason)))
+}
+
 /// Parameters that do not fit the method.
 pub(crate) fn invalid_params(message: impl Into<String>) -> ErrorObjectOwned {
     error(INVALID_PARAMS_CODE, message)
@@ -26,7 +38,7 @@ pub(crate) fn invalid_params(message: impl Into<String>) -> ErrorObjectOwned {
 
 /// The refusal of plaintext.
 pub(crate) fn plaintext_refused() -> ErrorObjectOwned {
-    error(codes::PLAINTEXT_REFUSED, PLAINTEXT_REFUSED_MESSAGE)
+    refusal(codes::PLAINTEXT_REFUSED, reasons::PLAINTEXT, PLAINTEXT_REFUSED_MESSAGE)
 }
 
 /// A block that does not exist (yet).
@@ -101,15 +113,15 @@ impl From<ReadError> for ErrorObjectOwned {
 impl From<SubmitError> for ErrorObjectOwned {
     fn from(failure: SubmitError) -> Self {
         match &failure {
-            SubmitError::Invalid(_) => error(codes::ENVELOPE_INVALID, failure.to_string()),
-            SubmitError::Refused { reason, .. } => {
-                #[derive(Serialize)]
-                struct Why {
-                    reason: &'static str,
-                }
-                Self::owned(codes::ENVELOPE_REFUSED, failure.to_string(), Some(Why { reason }))
+            SubmitError::Invalid { reason, .. } => {
+                refusal(codes::ENVELOPE_INVALID, reason, failure.to_string())
             }
-            SubmitError::Unavailable(_) => error(codes::UNAVAILABLE, failure.to_string()),
+            SubmitError::Refused { reason, .. } => {
+                refusal(codes::ENVELOPE_REFUSED, reason, failure.to_string())
+            }
+            SubmitError::Unavailable { reason, .. } => {
+                refusal(codes::UNAVAILABLE, reason, failure.to_string())
+            }
         }
     }
 }

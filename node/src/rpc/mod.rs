@@ -14,6 +14,7 @@
 //! - **`eth`**, **`logs`**, **`fees`**, **`net`**, **`sealed`**: the methods.
 //! - **`subscriptions`**: `eth_subscribe` and `sealed_subscribe`.
 //! - **`convert`**, **`errors`**: JSON shapes and error answers.
+//! - **`reasons`**: the table of refusals.
 //!
 //! No method accepts a plaintext transaction, and the bytes of a refused one are neither parsed
 //! nor logged. `docs/rpc.md` lists every method with its limits and error codes.
@@ -25,6 +26,7 @@ mod eth;
 mod fees;
 mod logs;
 mod net;
+pub mod reasons;
 mod sealed;
 mod server;
 mod subscriptions;

@@ -15,7 +15,7 @@ use jsonrpsee::{
 use tokio::time::Instant;
 
 use super::{
-    errors,
+    errors, reasons,
     server::{Answer, Context, read},
 };
 use crate::metrics;
@@ -65,14 +65,18 @@ async fn send(context: &Arc<Context>, params: &Params<'static>) -> Answer<SendDo
         Some(&ENVELOPE_TYPE) => {}
         // Any other first byte is a signed Ethereum transaction, or nothing at all.
         Some(_) => return Err(errors::plaintext_refused()),
-        None => return Err(errors::error(codes::ENVELOPE_INVALID, "invalid envelope: no bytes")),
+        None => {
+            let message = "invalid envelope: no bytes";
+            return Err(errors::refusal(codes::ENVELOPE_INVALID, "empty", message));
+        }
     }
     if envelope.len() > MAX_ENVELOPE_BYTES {
         let message = format!("invalid envelope: more than {MAX_ENVELOPE_BYTES} bytes");
-        return Err(errors::error(codes::ENVELOPE_INVALID, message));
+        return Err(errors::refusal(codes::ENVELOPE_INVALID, "oversized", message));
     }
     let Ok(_turn) = context.submissions.try_acquire() else {
-        return Err(errors::error(codes::UNAVAILABLE, "too many submissions at once; try again"));
+        let message = "too many submissions at once; try again";
+        return Err(errors::refusal(codes::UNAVAILABLE, reasons::BUSY, message));
     };
     let receipt = context.api.submit(envelope).await?;
     let receipt = ReceiptDocument::from(&receipt);

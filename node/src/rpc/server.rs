@@ -11,7 +11,7 @@ use jsonrpsee::{
 use serde::Serialize;
 use tokio::{sync::Semaphore, time::Instant};
 
-use super::{NodeApi, errors, eth, fees, logs, net, sealed, subscriptions};
+use super::{NodeApi, errors, eth, fees, logs, net, reasons, sealed, subscriptions};
 use crate::{config::RpcConfig, metrics};
 use blindfold_sdk::rpc::codes;
 
@@ -145,7 +145,10 @@ where
                         Err(errors::error(INTERNAL_ERROR_CODE, "internal error"))
                     })
                 }
-                _ => Err(errors::error(codes::UNAVAILABLE, "the node is overloaded; try again later")),
+                _ => {
+                    let message = "the node is overloaded; try again later";
+                    Err(errors::refusal(codes::UNAVAILABLE, reasons::BUSY, message))
+                }
             };
             metrics::rpc_call(name, started.elapsed(), answer.is_ok());
             answer

@@ -315,7 +315,8 @@ async fn the_sdk_seals_submits_and_waits() {
         assert_eq!(client.status(sealed.id()).unwrap(), Some(TxStatus::Pending));
         let again = client.submit(&sealed);
         let Err(ClientError::Refused { code, data, .. }) = again else { panic!("admitted twice") };
-        assert_eq!((code, data.unwrap()["reason"].as_str()), (codes::ENVELOPE_REFUSED, Some("known")));
+        assert_eq!(code, codes::ENVELOPE_REFUSED);
+        assert_eq!(data.unwrap(), json!({"reason": "already_known", "fault": "nobody"}));
 
         let early = client.wait(sealed.id(), Duration::from_millis(1));
         assert!(matches!(early, Err(ClientError::TimedOut { last: Some(TxStatus::Pending), .. })));

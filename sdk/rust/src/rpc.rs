@@ -359,7 +359,7 @@ pub struct ExecutedNotice {
 pub mod codes {
     /// `eth_sendRawTransaction` and its kin: plaintext is never accepted.
     pub const PLAINTEXT_REFUSED: i32 = -38000;
-    /// The bytes are no valid envelope of this chain; sending them again is pointless.
+    /// The bytes are no valid envelope of this chain; sending them again is pointless. `data.reason` says why.
     pub const ENVELOPE_INVALID: i32 = -38001;
     /// A valid envelope that the mempool does not want now; `data.reason` says why.
     pub const ENVELOPE_REFUSED: i32 = -38002;
@@ -367,6 +367,8 @@ pub mod codes {
     pub const UNAVAILABLE: i32 = -38003;
     /// The state of that height is no longer (or not yet) kept.
     pub const HISTORY_UNAVAILABLE: i32 = -38004;
+    /// The client itself is refused (origin, host, too slow), whatever it asks for.
+    pub const FORBIDDEN: i32 = -38005;
     /// No such block (EIP-1474 "resource not found").
     pub const NOT_FOUND: i32 = -32001;
     /// The request asks for more than the node gives (EIP-1474 "limit exceeded").
