@@ -15,6 +15,9 @@ use serde::{Deserialize, Serialize};
 /// Largest `node.toml` that is read, in bytes.
 const MAX_CONFIG_BYTES: u64 = 1 << 20;
 
+/// Followers that a member may be told to admit. Each costs queues of its own.
+const MAX_FOLLOWERS: usize = 256;
+
 /// Everything a node is told from outside.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -73,6 +76,8 @@ pub struct NetworkConfig {
     pub listen: SocketAddr,
     /// Where to find the other members.
     pub peers: Vec<PeerConfig>,
+    /// Followers that a member lets connect at a time; 0 admits none. A follower admits none.
+    pub max_followers: usize,
 }
 
 /// Address of one member.
@@ -172,7 +177,11 @@ impl Default for NodeConfig {
 
 impl Default for NetworkConfig {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 30_600)), peers: Vec::new() }
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 30_600)),
+            peers: Vec::new(),
+            max_followers: 16,
+        }
     }
 }
 
@@ -310,6 +319,10 @@ impl NodeConfig {
             if value == 0 {
                 return Err(ConfigError::Value { key, problem: "must be at least 1".to_owned() });
             }
+        }
+        if self.network.max_followers > MAX_FOLLOWERS {
+            let problem = format!("must be at most {MAX_FOLLOWERS}");
+            return Err(ConfigError::Value { key: "network.max_followers", problem });
         }
         let mut seen = std::collections::BTreeSet::new();
         for peer in &self.network.peers {

@@ -6,6 +6,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod identity;
 pub mod member;
 pub mod metrics;
 pub mod rpc;

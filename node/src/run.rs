@@ -4,18 +4,22 @@
 
 use crate::{
     config::{NodeConfig, Role},
+    identity,
     member::{Channels, Member, Options, api::Api, messages},
     metrics::{self, MetricsServer},
     rpc::{NodeApi, RpcServer},
     store::Store,
-    transport::{ChannelSpec, Identity, PeerControl, Receiver, Sender, Transport, TransportConfig},
+    transport::{
+        ChannelSpec, FollowerUse, Identity, PeerControl, Receiver, Sender, Transport,
+        TransportConfig,
+    },
 };
 use blindfold_committee::secrets::MemberSecrets;
 use blindfold_ordering::engine::{self, channels};
 use blindfold_wire::genesis::Genesis;
 use commonware_p2p::Manager as _;
 use commonware_runtime::{Supervisor as _, tokio as runtime};
-use eyre::{Context as _, Result, bail, ensure};
+use eyre::{Context as _, Result, ensure};
 use futures::future::BoxFuture;
 use rand::Rng as _;
 use std::{io::Read as _, path::Path, sync::Arc};
@@ -71,9 +75,14 @@ impl Loaded {
                 (Some(secrets), (public, seed))
             }
             Role::Follower => {
-                bail!(
-                    "role = \"follower\" is not supported by this version: run a member, or read a member's RPC"
-                )
+                let seed = identity::read_or_make(&config.data_dir)?;
+                let public = blindfold_committee::setup::identity_public_key(&seed);
+                ensure!(
+                    genesis.committee.members.iter().all(|member| member.identity != public),
+                    "the identity in {} is a member's; a follower makes its own: remove the file",
+                    config.data_dir.display()
+                );
+                (None, (public, seed))
             }
         };
         Ok(Self { config, genesis: Arc::new(genesis), secrets, identity })
@@ -165,6 +174,10 @@ pub async fn start(
             genesis_hash: genesis_hash.0,
             identity: Identity::from_seed(*seed)?,
             addresses,
+            max_followers: match config.role {
+                Role::Member => config.network.max_followers,
+                Role::Follower => 0,
+            },
         },
         channel_specs(&genesis),
     )?;
@@ -233,20 +246,28 @@ pub async fn start(
 }
 
 /// The channels of the transport: the engine's six, then ours. Priorities keep votes ahead of blocks.
+///
+/// A follower's engine advances on certificates alone, so it hears those and the blocks, and asks for
+/// what it missed. It sees no votes, no first-seen commitments (members tell it the evidence), no
+/// gossip and no bundles (it asks for openings); what is submitted to it, it hands to the members.
 fn channel_specs(genesis: &Genesis) -> [ChannelSpec; 8] {
+    use FollowerUse::{Asks, Listens, ListensAndAsks, Nothing};
     let engine_bytes = engine::max_message_bytes(genesis);
+    let large = |id, name| ChannelSpec::large(id, name, engine_bytes);
     [
-        ChannelSpec::small(channels::VOTES, "votes"),
-        ChannelSpec::small(channels::CERTIFICATES, "certificates"),
-        ChannelSpec::large(channels::RESOLVER, "resolver", engine_bytes),
-        ChannelSpec::large(channels::BLOCKS, "blocks", engine_bytes),
-        ChannelSpec::large(channels::BACKFILL, "backfill", engine_bytes),
-        ChannelSpec::small(channels::COMMITMENTS, "commitments"),
+        ChannelSpec::small(channels::VOTES, "votes").for_followers(Nothing),
+        ChannelSpec::small(channels::CERTIFICATES, "certificates").for_followers(Listens),
+        large(channels::RESOLVER, "resolver").for_followers(Asks),
+        large(channels::BLOCKS, "blocks").for_followers(Listens),
+        large(channels::BACKFILL, "backfill").for_followers(Asks),
+        ChannelSpec::small(channels::COMMITMENTS, "commitments").for_followers(Nothing),
         ChannelSpec::large(
             messages::ENVELOPE_CHANNEL,
             "envelopes",
             messages::MAX_ENVELOPE_MESSAGE_BYTES,
-        ),
-        ChannelSpec::large(messages::SHARE_CHANNEL, "shares", messages::MAX_SHARE_MESSAGE_BYTES),
+        )
+        .for_followers(Asks),
+        ChannelSpec::large(messages::SHARE_CHANNEL, "shares", messages::MAX_SHARE_MESSAGE_BYTES)
+            .for_followers(ListensAndAsks),
     ]
 }

@@ -1,6 +1,6 @@
 //! `blindfold committee`: the keys of a committee.
 
-use crate::config::{NetworkConfig, NodeConfig, PeerConfig};
+use crate::config::{NetworkConfig, NodeConfig, PeerConfig, Role};
 use blindfold_committee::setup::{DEALER_WARNING, DealtCommittee, deal_committee};
 use blindfold_wire::{
     Address, U256,
@@ -21,6 +21,8 @@ use zeroize::Zeroizing;
 
 /// Members one dealt committee may have.
 const MAX_MEMBERS: usize = 64;
+/// Followers that may be written at once.
+const MAX_FOLLOWERS: usize = 64;
 /// Stake of each dealt member.
 const STAKE: u64 = 100;
 
@@ -43,10 +45,13 @@ pub struct InitArgs {
     /// Chain id.
     #[arg(long, default_value_t = 0xb11d)]
     chain_id: u64,
-    /// New folder for genesis.json and member-0, member-1, …
+    /// New folder for genesis.json, member-0, member-1, …, and follower-0, …
     #[arg(long, default_value = "committee")]
     out: PathBuf,
-    /// First port on loopback; each member takes three (QUIC, RPC, metrics).
+    /// Number of followers to write a node.toml for: they hold no secret.
+    #[arg(long, default_value_t = 0)]
+    followers: usize,
+    /// First port on loopback; each member, then each follower, takes three (QUIC, RPC, metrics).
     #[arg(long, default_value_t = 30_600)]
     base_port: u16,
     /// An account to fund, and its wei: `0xADDRESS=WEI`. May be repeated.
@@ -69,6 +74,7 @@ pub fn run(command: CommitteeCommand) -> Result<ExitCode> {
     let plan = Plan {
         chain_id: args.chain_id,
         members: args.nodes,
+        followers: args.followers,
         seed,
         params: ChainParams::default(),
         alloc: args.fund.into_iter().collect(),
@@ -78,16 +84,15 @@ pub fn run(command: CommitteeCommand) -> Result<ExitCode> {
         let at = u16::try_from(at).unwrap_or(u16::MAX);
         args.base_port.checked_add(at.saturating_mul(3)).and_then(|port| port.checked_add(offset))
     };
-    let addresses: Option<Vec<MemberAddresses>> = (0..args.nodes)
+    let nodes = args.nodes.saturating_add(args.followers);
+    let addresses: Option<Vec<NodeAddresses>> = (0..nodes)
         .map(|at| {
             let local =
                 |offset| port(at, offset).map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
-            Some(MemberAddresses { quic: local(0)?, rpc: local(1)?, metrics: local(2)? })
+            Some(NodeAddresses { quic: local(0)?, rpc: local(1)?, metrics: local(2)? })
         })
         .collect();
-    let Some(addresses) = addresses else {
-        bail!("--base-port is too high for {} members", args.nodes)
-    };
+    let Some(addresses) = addresses else { bail!("--base-port is too high for {nodes} nodes") };
     eprintln!("{DEALER_WARNING}");
     let network = plan.write(&args.out, &addresses)?;
     println!("{}", network.genesis.hash());
@@ -101,9 +106,9 @@ fn parse_allocation(text: &str) -> Result<(Address, U256), String> {
     Ok((address, wei))
 }
 
-/// Where one member listens.
+/// Where one node listens.
 #[derive(Clone, Copy, Debug)]
-pub struct MemberAddresses {
+pub struct NodeAddresses {
     /// QUIC.
     pub quic: SocketAddr,
     /// JSON-RPC.
@@ -118,6 +123,8 @@ pub struct Plan {
     pub chain_id: u64,
     /// Number of members.
     pub members: usize,
+    /// Number of followers to write a configuration for.
+    pub followers: usize,
     /// The dealer's seed: the secret of the whole network.
     pub seed: Zeroizing<[u8; 32]>,
     /// Chain parameters.
@@ -134,17 +141,27 @@ pub struct WrittenNetwork {
     pub genesis: Genesis,
     /// Each member's `node.toml`.
     pub configs: Vec<PathBuf>,
+    /// Each follower's `node.toml`.
+    pub followers: Vec<PathBuf>,
 }
 
 impl Plan {
-    /// Deals the keys and writes `genesis.json` and a folder per member, readable by this user only.
+    /// Deals the keys and writes `genesis.json` and a folder per member, readable by this user only,
+    /// and one per follower. `addresses` are the members', then the followers'.
     ///
     /// # Errors
     /// If the folder exists already with a genesis in it, or a file cannot be written.
-    pub fn write(self, folder: &Path, addresses: &[MemberAddresses]) -> Result<WrittenNetwork> {
+    pub fn write(self, folder: &Path, addresses: &[NodeAddresses]) -> Result<WrittenNetwork> {
         ensure!(
             (1..=MAX_MEMBERS).contains(&self.members),
             "--nodes must be between 1 and {MAX_MEMBERS}"
+        );
+        ensure!(self.followers <= MAX_FOLLOWERS, "--followers must be at most {MAX_FOLLOWERS}");
+        ensure!(
+            addresses.len() == self.members + self.followers,
+            "{} addresses for {} nodes",
+            addresses.len(),
+            self.members + self.followers
         );
         let genesis_path = folder.join("genesis.json");
         ensure!(
@@ -180,13 +197,19 @@ impl Plan {
         fs::create_dir_all(folder)
             .wrap_err_with(|| format!("cannot create {}", folder.display()))?;
 
-        let mut configs = Vec::new();
-        for (index, secrets) in secrets.iter().enumerate() {
-            let home = folder.join(format!("member-{index}"));
+        let (mut configs, mut followers) = (Vec::new(), Vec::new());
+        for (index, own) in addresses.iter().enumerate() {
+            let secrets = secrets.get(index);
+            let (role, home) = match secrets {
+                Some(_) => (Role::Member, format!("member-{index}")),
+                None => (Role::Follower, format!("follower-{}", index - self.members)),
+            };
+            let home = folder.join(home);
             fs::create_dir_all(&home)
                 .wrap_err_with(|| format!("cannot create {}", home.display()))?;
-            write_secret(&home.join("secrets.toml"), secrets.to_text().as_bytes())?;
-            let own = &addresses[index];
+            if let Some(secrets) = secrets {
+                write_secret(&home.join("secrets.toml"), secrets.to_text().as_bytes())?;
+            }
             let peers = genesis
                 .committee
                 .members
@@ -200,8 +223,9 @@ impl Plan {
                 })
                 .collect();
             let mut config = NodeConfig {
+                role,
                 genesis: "../genesis.json".into(),
-                network: NetworkConfig { listen: own.quic, peers },
+                network: NetworkConfig { listen: own.quic, peers, ..NetworkConfig::default() },
                 ..NodeConfig::default()
             };
             config.rpc.listen = own.rpc;
@@ -209,12 +233,15 @@ impl Plan {
             let path = home.join("node.toml");
             fs::write(&path, config.to_toml()?)
                 .wrap_err_with(|| format!("cannot write {}", path.display()))?;
-            configs.push(path);
+            match role {
+                Role::Member => configs.push(path),
+                Role::Follower => followers.push(path),
+            }
         }
         // Last, so that a folder with a genesis is a whole one.
         fs::write(&genesis_path, genesis.to_json())
             .wrap_err_with(|| format!("cannot write {}", genesis_path.display()))?;
-        Ok(WrittenNetwork { genesis, configs })
+        Ok(WrittenNetwork { genesis, configs, followers })
     }
 }
 

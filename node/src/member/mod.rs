@@ -18,6 +18,7 @@
 
 mod announce;
 pub mod api;
+pub mod asking;
 pub mod cache;
 pub mod chain;
 pub mod executor;

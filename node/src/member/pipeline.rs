@@ -11,7 +11,7 @@
 //!
 //! One loop owns the collector, so its decisions need no lock; arithmetic runs on workers and comes
 //! back as events. A height whose opening is late is asked for from one peer after another, which
-//! covers lost bundles, a restart, and a member that was away.
+//! covers lost bundles, a restart, a member that was away, and a follower, which gets no bundles at all.
 //!
 //! # What is durable when
 //!
@@ -22,6 +22,7 @@
 
 use super::{
     MemberError, Shared,
+    asking::{Asking, BEHIND_MS, PATIENCE_MS, Parked},
     messages::ShareMessage,
     pool,
     records::{FinalProof, HeightRecord},
@@ -44,7 +45,7 @@ use blindfold_wire::{
 use commonware_p2p::{Blocker, Receiver, Recipients, Sender};
 use commonware_runtime::{Clock, Spawner};
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -57,10 +58,6 @@ const WORKER_THREADS: usize = 2;
 pub const SHARE_QUEUE: usize = 1_024;
 /// How often resends and late openings are looked at.
 const TICK: Duration = Duration::from_millis(100);
-/// How long a final height waits for bundles before its opening is asked for.
-const WANTED_AFTER_MS: u64 = 1_500;
-/// Heights asked for at a time.
-const WANTED_MAX: usize = 16;
 /// Opened heights that wait for a lower one.
 const OPENED_MAX: usize = 4_096;
 
@@ -74,7 +71,7 @@ pub enum PipelineEvent {
     Decided(DecidedBatch),
     /// A peer's openings of a height were verified, or not.
     Verified(Identity, u64, Box<Result<OpenedBatch, catchup::CatchUpError>>),
-    /// Tell all members.
+    /// Tell all members and followers.
     Tell(ShareMessage),
 }
 
@@ -104,10 +101,6 @@ struct OpenHeight {
     batch: SealedBatch,
     /// What we released.
     own: Option<Arc<ShareBundle>>,
-    /// When it became final here.
-    since_ms: u64,
-    /// How often its openings were asked for.
-    asked: usize,
 }
 
 /// The loop's own state.
@@ -125,8 +118,9 @@ pub struct Pipeline<E, X, B> {
     waiting: VecDeque<(SealedBatch, Option<events::Ack>)>,
     /// Final, not opened.
     open: BTreeMap<u64, OpenHeight>,
-    /// Heights with openings of a peer under verification: one set at a time each.
-    verifying: BTreeSet<u64>,
+    asking: Asking,
+    /// Peers that asked for openings before there were any.
+    parked: Parked,
     /// Opened, waiting for a lower height.
     opened: BTreeMap<u64, OpenedBatch>,
     next_to_execute: u64,
@@ -138,7 +132,7 @@ where
     X: Sender<PublicKey = Identity>,
     B: Blocker<PublicKey = Identity> + Sync,
 {
-    /// A pipeline that continues above the executed tip.
+    /// A pipeline that continues above the executed tip. `peers` are the other members.
     pub fn new(
         context: E,
         shared: Arc<Shared>,
@@ -155,6 +149,8 @@ where
             signers: shared.genesis.committee.members.iter().map(|member| member.signer).collect(),
             first_height,
         });
+        // Each begins with another one, so that late members do not all ask the same.
+        let asking = Asking::new(peers.len(), shared.seat());
         Self {
             context,
             shared,
@@ -167,7 +163,8 @@ where
             resend: ResendSchedule::new(),
             waiting: VecDeque::new(),
             open: BTreeMap::new(),
-            verifying: BTreeSet::new(),
+            asking,
+            parked: Parked::default(),
             opened: BTreeMap::new(),
             next_to_execute: first_height,
         }
@@ -270,21 +267,22 @@ where
                 let effects = self.collector.on_decided(decided);
                 self.perform(effects).await
             }
-            PipelineEvent::Verified(peer, height, outcome) => {
-                self.verifying.remove(&height);
-                match *outcome {
-                    Ok(opened) => self.on_opened_elsewhere(opened).await,
-                    Err(error) => {
-                        warn!(target: "blindfold::committee", %peer, height, %error, "openings refused");
-                        if error.peer_at_fault() {
-                            self.blocker.block(peer);
-                        }
-                        Ok(())
+            PipelineEvent::Verified(peer, height, outcome) => match *outcome {
+                Ok(opened) => self.on_opened_elsewhere(opened).await,
+                Err(error) => {
+                    let now_ms = self.now_ms();
+                    if let Some(number) = self.number(&peer) {
+                        self.asking.refused(height, number, now_ms);
                     }
+                    warn!(target: "blindfold::committee", %peer, height, %error, "openings refused");
+                    if error.peer_at_fault() {
+                        self.blocker.block(peer);
+                    }
+                    Ok(())
                 }
-            }
+            },
             PipelineEvent::Tell(message) => {
-                self.tell(&message);
+                self.tell_all(&message);
                 Ok(())
             }
         }
@@ -361,15 +359,34 @@ where
         let open = OpenHeight {
             batch: batch.clone(),
             own: own.as_ref().map(|release| Arc::clone(&release.bundle)),
-            since_ms: self.now_ms(),
-            asked: 0,
         };
+        if !batch.is_empty() {
+            let now_ms = self.now_ms();
+            let behind = now_ms.saturating_sub(batch.commitment().timestamp_ms) > BEHIND_MS;
+            let at_once = behind || self.shared.keys.is_none();
+            let patience_ms = if at_once { 0 } else { PATIENCE_MS };
+            self.asking.missing(batch.height(), now_ms.saturating_add(patience_ms));
+        }
         self.open.insert(batch.height(), open);
         self.waiting.push_back((batch, ack));
         if let Some(release) = own {
             self.on_bundle(release.bundle.as_ref().clone(), None).await?;
         }
+        self.ask();
         Ok(())
+    }
+
+    /// The number of a member among those that are asked.
+    fn number(&self, peer: &Identity) -> Option<usize> {
+        self.peers.iter().position(|member| member == peer)
+    }
+
+    /// Asks for the openings that are due.
+    fn ask(&mut self) {
+        for (height, number) in self.asking.due(self.now_ms()) {
+            let recipient = Recipients::One(self.peers[number].clone());
+            self.sender.send(recipient, ShareMessage::Wanted(height).encode(), false);
+        }
     }
 
     async fn collect_waiting(&mut self) -> Result<(), MemberError> {
@@ -421,9 +438,11 @@ where
             ShareMessage::Wanted(height) => self.answer(peer, height),
             ShareMessage::Openings(set) => {
                 let height = set.height;
-                // Verifying costs as much as deciding: what one peer says is enough at a time.
+                // Verifying costs as much as deciding: only what was asked for, of members, one set of a
+                // height at a time.
                 if let Some(open) = self.open.get(&height)
-                    && self.verifying.insert(height)
+                    && let Some(number) = self.number(&peer)
+                    && self.asking.answered(height, number)
                 {
                     let (public, batch, events) =
                         (self.shared.public.clone(), open.batch.clone(), self.events.clone());
@@ -443,13 +462,16 @@ where
         }
     }
 
-    /// Answers a peer that misses a height: with its openings, or with our bundle.
+    /// Answers a peer that misses a height: with its openings, now or once there are some. A member
+    /// meanwhile gets our bundle; a follower, which collects none, does not.
     fn answer(&mut self, peer: Identity, height: u64) -> Result<(), MemberError> {
         let message = match self.shared.records.openings(height)? {
             Some(set) => Some(ShareMessage::Openings(set)),
             None => {
+                let opened_height = self.shared.chain.progress().opened_height;
+                self.parked.park(height, opened_height, peer.clone());
                 let own = self.open.get(&height).and_then(|open| open.own.as_deref());
-                own.cloned().map(ShareMessage::Bundle)
+                own.filter(|_| self.number(&peer).is_some()).cloned().map(ShareMessage::Bundle)
             }
         };
         if let Some(message) = message {
@@ -479,7 +501,7 @@ where
                     warn!(target: "blindfold::committee", "a member can be slashed");
                     // What does not verify here would cost us our peers.
                     if self.shared.keep_evidence(&evidence) {
-                        self.tell(&ShareMessage::Evidence(evidence));
+                        self.tell_all(&ShareMessage::Evidence(evidence));
                     }
                 }
                 Effect::Uncertified(release) => {
@@ -513,6 +535,12 @@ where
         };
         self.shared.records.store_openings(&set, self.now_ms())?;
         self.resend.on_opened(height);
+        self.asking.found(height);
+        let waiting = self.parked.take(height);
+        if !waiting.is_empty() {
+            let answer = ShareMessage::Openings(set).encode();
+            self.sender.send(Recipients::Some(waiting), answer, false);
+        }
         self.queue_opened(opened).await
     }
 
@@ -544,26 +572,17 @@ where
         for bundle in self.resend.due(now_ms) {
             self.tell(&ShareMessage::Bundle(bundle.as_ref().clone()));
         }
-        if self.peers.is_empty() {
-            return Ok(());
-        }
-        let me = self.shared.seat();
-        for (height, open) in self.open.iter_mut().take(WANTED_MAX) {
-            let wait_ms = WANTED_AFTER_MS.saturating_mul(open.asked as u64 + 1);
-            if now_ms.saturating_sub(open.since_ms) >= wait_ms {
-                let peer = self.peers[(me + open.asked) % self.peers.len()].clone();
-                open.asked += 1;
-                self.sender.send(
-                    Recipients::One(peer),
-                    ShareMessage::Wanted(*height).encode(),
-                    false,
-                );
-            }
-        }
+        self.ask();
         Ok(())
     }
 
+    /// To all members.
     fn tell(&mut self, message: &ShareMessage) {
+        self.sender.send(Recipients::Some(self.peers.clone()), message.encode(), true);
+    }
+
+    /// To all members and followers.
+    fn tell_all(&mut self, message: &ShareMessage) {
         self.sender.send(Recipients::All, message.encode(), true);
     }
 }

@@ -282,7 +282,8 @@ fn receipt(shared: &Shared, envelope_id: B256) -> Result<SignedReceipt, SubmitEr
     let Some(keys) = &shared.keys else {
         return Err(SubmitError::Unavailable {
             reason: reasons::NOT_A_MEMBER,
-            message: "a follower signs no receipts; ask a member".to_owned(),
+            message: "the envelope was passed on to the members; a follower signs no receipt"
+                .to_owned(),
         });
     };
     let receipt = AdmissionReceipt {

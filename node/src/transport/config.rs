@@ -29,6 +29,19 @@ pub const MAX_PEERS: usize = 1_024;
 /// Peers blocked at once; beyond it the oldest block is kept and the new one closes the link only.
 pub const MAX_BLOCKED: usize = 4_096;
 
+/// Followers blocked at once; beyond it the oldest is let in again. A follower's key costs its holder
+/// nothing, so that remembering all of them would buy nothing either.
+pub const MAX_BLOCKED_FOLLOWERS: usize = 1_024;
+/// Followers that connect for the first time: at once, and regained per minute.
+pub const NEW_FOLLOWER_BURST: u32 = 16;
+/// See [`NEW_FOLLOWER_BURST`].
+pub const NEW_FOLLOWERS_PER_MINUTE: u32 = 30;
+/// All followers together hold at most this fraction (one over it) of an inbox.
+pub const FOLLOWER_INBOX_FRACTION: usize = 4;
+/// A follower's outbox is this fraction (one over it) of a member's, in messages and in bytes, but
+/// holds at least one message.
+pub const FOLLOWER_OUTBOX_FRACTION: usize = 2;
+
 /// Connections whose handshake is not done.
 pub const MAX_HANDSHAKES: usize = 64;
 /// Such connections from one IP address. A devnet puts a whole committee on one address.
@@ -82,6 +95,31 @@ pub enum Overload {
     Backpressure,
 }
 
+/// What a follower has to do with a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FollowerUse {
+    /// Nothing in either direction.
+    Nothing,
+    /// It hears what members tell all, and says nothing itself.
+    Listens,
+    /// It asks or hands in, and is answered; it does not hear what members tell all.
+    Asks,
+    /// Both.
+    ListensAndAsks,
+}
+
+impl FollowerUse {
+    /// Whether it hears what members tell all.
+    pub const fn listens(self) -> bool {
+        matches!(self, Self::Listens | Self::ListensAndAsks)
+    }
+
+    /// Whether it may send.
+    pub const fn asks(self) -> bool {
+        matches!(self, Self::Asks | Self::ListensAndAsks)
+    }
+}
+
 /// One channel: its name on the wire and its bounds. Every peer must use the same values.
 #[derive(Clone, Debug)]
 pub struct ChannelSpec {
@@ -103,6 +141,8 @@ pub struct ChannelSpec {
     pub priority: i32,
     /// What to do with more than the inbox holds.
     pub overload: Overload,
+    /// What followers have to do with it.
+    pub followers: FollowerUse,
 }
 
 impl ChannelSpec {
@@ -119,6 +159,7 @@ impl ChannelSpec {
             inbox_messages: 4_096,
             priority: 10,
             overload: Overload::Drop,
+            followers: FollowerUse::ListensAndAsks,
         }
     }
 
@@ -135,7 +176,14 @@ impl ChannelSpec {
             inbox_messages: 64,
             priority: 0,
             overload: Overload::Backpressure,
+            followers: FollowerUse::ListensAndAsks,
         }
+    }
+
+    /// The same channel with another use by followers.
+    #[must_use]
+    pub fn for_followers(self, followers: FollowerUse) -> Self {
+        Self { followers, ..self }
     }
 
     /// The first bound that is out of range, if any.
@@ -168,4 +216,6 @@ pub struct TransportConfig {
     /// Where to dial peers: `host:port`, resolved again at every attempt. A peer without an
     /// address can still dial us.
     pub addresses: BTreeMap<PublicKey, String>,
+    /// Followers that may be connected at a time, beside the peer sets. 0 admits none.
+    pub max_followers: usize,
 }

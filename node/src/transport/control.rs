@@ -38,6 +38,13 @@ impl PeerControl {
         peers.iter().filter(|peer| peer.is_connected()).map(|peer| peer.key.clone()).collect()
     }
 
+    /// The members with a live link: those of [`connected`](Self::connected) that are no followers.
+    pub fn connected_members(&self) -> Vec<PublicKey> {
+        let peers = self.0.peers();
+        let members = peers.iter().filter(|peer| !peer.follower && peer.is_connected());
+        members.map(|peer| peer.key.clone()).collect()
+    }
+
     /// Counters of the whole transport.
     pub fn stats(&self) -> TransportStats {
         self.0.stats()

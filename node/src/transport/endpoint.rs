@@ -99,11 +99,8 @@ async fn serve(incoming: Incoming, slot: HandshakeSlot, shared: Arc<Shared>) {
         shared.meters.handshakes_refused.add(1);
         connection.close(code.into(), code.reason());
     };
-    let known = tls::peer_key(&connection).and_then(|key| shared.peer(&key));
-    let Some(peer) = known else { return refuse(CloseCode::Refused) };
-    if !shared.permits(&peer.key) {
-        return refuse(CloseCode::Refused);
-    }
+    let admitted = tls::peer_key(&connection).and_then(|key| shared.admit(&key, Instant::now()));
+    let Some(peer) = admitted else { return refuse(CloseCode::Refused) };
     if shared.dials(&peer.key) {
         return refuse(CloseCode::WrongDirection);
     }

@@ -53,14 +53,10 @@ impl LimitedSender for Sender {
     type PublicKey = PublicKey;
     type Checked<'a> = Checked;
 
-    /// Keeps the recipients that are known and within their quota. This node itself and unknown
-    /// keys fall out silently.
+    /// Keeps the recipients that are known and within their quota. This node itself, unknown keys,
+    /// and those whom the channel's [use by followers](super::FollowerUse) rules out fall out silently.
     fn check(&mut self, recipients: Recipients<PublicKey>) -> Result<Checked, SystemTime> {
-        let peers = match recipients {
-            Recipients::All => self.shared.peers(),
-            Recipients::Some(keys) => keys.iter().filter_map(|key| self.shared.peer(key)).collect(),
-            Recipients::One(key) => self.shared.peer(&key).into_iter().collect(),
-        };
+        let peers = self.shared.recipients(self.channel, recipients);
         let now = Instant::now();
         let mut allowed = Vec::with_capacity(peers.len());
         let mut longest_wait: Option<Duration> = None;

@@ -18,7 +18,7 @@ use tokio::{
 use super::{
     config::{FRAME_TIMEOUT, MAX_CHANNELS, Overload, READ_CHUNK_BYTES, STREAM_HEADER_TIMEOUT},
     meter::short_name,
-    peers::{CloseCode, Peer, Shared},
+    peers::{ChannelState, CloseCode, Peer, Shared},
 };
 
 /// How a peer broke the protocol. Each of these is the peer's fault and ends its link.
@@ -161,7 +161,8 @@ async fn read(
         Ok(Ok(())) => {}
     }
     let id = u64::from_be_bytes(id);
-    let index = shared.channels.iter().position(|state| state.spec.id == id);
+    let known = |state: &ChannelState| state.spec.id == id && peer.may_send(&state.spec);
+    let index = shared.channels.iter().position(known);
     {
         let mut opened = opened.lock();
         opened.total += 1;
@@ -207,8 +208,16 @@ async fn receive_frame(
         return Err(Fault::Oversize { channel: spec.name, len_bytes });
     }
     let mut over_quota = false;
+    let mut take_own = true;
     loop {
-        let verdict = channel.receive_quota.lock().take(Instant::now());
+        let mut verdict = Ok(());
+        if take_own {
+            verdict = channel.receive_quota.lock().take(Instant::now());
+            take_own = verdict.is_err();
+        }
+        if verdict.is_ok() && peer.follower {
+            verdict = state.follower_quota.lock().take(Instant::now());
+        }
         match (verdict, spec.overload) {
             (Ok(()), _) => break,
             (Err(wait), Overload::Backpressure) => sleep(wait).await,

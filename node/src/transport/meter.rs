@@ -49,8 +49,9 @@ pub(super) fn short_name(key: &PublicKey) -> String {
 }
 
 impl ChannelMeters {
-    pub(super) fn new(channel: &'static str, peer: &PublicKey) -> Self {
-        let peer = short_name(peer);
+    /// `peer` is the label: a short name, or one for all followers, whose keys are anybody's choice.
+    pub(super) fn new(channel: &'static str, peer: &str) -> Self {
+        let peer = peer.to_owned();
         let meter = |name: &'static str| {
             Meter::new(metrics::counter!(name, "channel" => channel, "peer" => peer.clone()))
         };
@@ -74,6 +75,7 @@ pub(super) struct Meters {
     pub(super) faults: Meter,
     pub(super) oversize_sends: Meter,
     pub(super) connected: metrics::Gauge,
+    pub(super) followers: metrics::Gauge,
 }
 
 impl Meters {
@@ -89,6 +91,7 @@ impl Meters {
                 "blindfold_transport_oversize_sends_total"
             )),
             connected: metrics::gauge!("blindfold_transport_connected_peers"),
+            followers: metrics::gauge!("blindfold_transport_connected_followers"),
         }
     }
 }
@@ -129,8 +132,10 @@ impl From<&ChannelMeters> for ChannelStats {
 /// Counters of the transport, at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TransportStats {
-    /// Peers with a live link.
+    /// Peers with a live link, followers among them.
     pub connected: usize,
+    /// Followers with a live link.
+    pub followers: usize,
     /// Links that finished their handshake since the start; those beyond the first of each peer
     /// are reconnections.
     pub links_opened: u64,

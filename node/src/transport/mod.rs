@@ -3,7 +3,8 @@
 //! # Roles
 //!
 //! - A **member** is a primary peer: it keeps a link to every other member.
-//! - A **follower** is a secondary peer: it dials members and is never dialed by them.
+//! - A **follower** is a secondary peer, or a stranger for whom there is room: it dials members and is
+//!   never dialed by them, and has less of everything.
 //! - Of two members the one with the smaller key **dials**; the other **listens**.
 //!
 //! # Steps of a link
@@ -16,8 +17,8 @@
 //!    │◀─────────────────────────────────────────────────────────────┤
 //!    │ not the dialed key: abort                                    │
 //!    │ raw ed25519 key + signature                                  │
-//!    ├─────────────────────────────────────────────────────────────▶│ not in the table, blocked,
-//!    │                                                              │ banned: abort
+//!    ├─────────────────────────────────────────────────────────────▶│ no room for a follower more,
+//!    │                                                              │ blocked, banned: abort
 //!    │ one uni-directional stream per channel ◀────────────────────▶│
 //!    │   channel id ‖ (length ‖ payload)*                           │
 //! ```
@@ -50,7 +51,12 @@
 //!
 //! Must be started inside a tokio runtime; commonware's tokio runner provides one.
 
-use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use quinn::Endpoint;
 use tokio::{sync::mpsc, task::JoinSet};
@@ -68,7 +74,7 @@ mod quota;
 mod tests;
 mod tls;
 
-pub use config::{ChannelSpec, Overload, TransportConfig};
+pub use config::{ChannelSpec, FollowerUse, Overload, TransportConfig};
 pub use control::PeerControl;
 pub use io::{Checked, Receiver, Rewrite, Sender, Stopped};
 pub use meter::{ChannelStats, TransportStats};
@@ -149,10 +155,11 @@ impl Transport {
         let states = channels.map(|spec| {
             let (inbox, receiver) = mpsc::channel(spec.inbox_messages);
             inboxes.push(Receiver::new(receiver, spec.name));
-            ChannelState { spec, inbox }
+            ChannelState::new(spec, inbox, Instant::now())
         });
-        let TransportConfig { listen, genesis_hash, identity, addresses } = config;
-        let shared = Arc::new(Shared::new(identity.public_key(), states.into(), addresses));
+        let TransportConfig { listen, genesis_hash, identity, addresses, max_followers } = config;
+        let shared =
+            Arc::new(Shared::new(identity.public_key(), states.into(), addresses, max_followers));
         let endpoint = endpoint::bind(&identity, &genesis_hash, listen, shared.clone())?;
         let mut tasks = JoinSet::new();
         tasks.spawn(endpoint::accept(endpoint.clone(), shared.clone()));

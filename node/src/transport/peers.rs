@@ -1,7 +1,7 @@
 //! The peer table: who may connect, who dials whom, what is queued for each.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use commonware_cryptography::ed25519::PublicKey;
-use commonware_p2p::{PeerSetSubscription, PeerSetUpdate, TrackedPeers};
+use commonware_p2p::{PeerSetSubscription, PeerSetUpdate, Recipients, TrackedPeers};
 use commonware_utils::{
     channel::{mpsc as peer_channel, ring},
     ordered::Set,
@@ -23,9 +23,10 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use super::{
     config::{
         ABUSE_BURSTS, ABUSE_WINDOW, ACCEPT_BURST, ACCEPT_PER_MINUTE, ChannelSpec, FAULT_BAN,
-        MAX_BLOCKED, MAX_PEERS, MAX_TRACKED_SETS, RECEIVE_SLACK,
+        FOLLOWER_INBOX_FRACTION, FOLLOWER_OUTBOX_FRACTION, MAX_BLOCKED, MAX_BLOCKED_FOLLOWERS,
+        MAX_PEERS, MAX_TRACKED_SETS, NEW_FOLLOWER_BURST, NEW_FOLLOWERS_PER_MINUTE, RECEIVE_SLACK,
     },
-    meter::{ChannelMeters, Meters, TransportStats},
+    meter::{ChannelMeters, Meters, TransportStats, short_name},
     outbox::Outbox,
     quota::{AbuseCounter, TokenBucket},
 };
@@ -37,6 +38,23 @@ pub(super) type Inbound = (PublicKey, Bytes, OwnedSemaphorePermit);
 pub(super) struct ChannelState {
     pub(super) spec: ChannelSpec,
     pub(super) inbox: mpsc::Sender<Inbound>,
+    /// Places in the inbox that all followers share, so that they never crowd out a member.
+    follower_share: Arc<Semaphore>,
+    /// What all followers together may send.
+    pub(super) follower_quota: Mutex<TokenBucket>,
+}
+
+impl ChannelState {
+    pub(super) fn new(spec: ChannelSpec, inbox: mpsc::Sender<Inbound>, now: Instant) -> Self {
+        let places = (spec.inbox_messages / FOLLOWER_INBOX_FRACTION).max(1);
+        let quota = spec.quota.times(RECEIVE_SLACK);
+        Self {
+            inbox,
+            follower_share: Arc::new(Semaphore::new(places)),
+            follower_quota: Mutex::new(TokenBucket::new(quota, now)),
+            spec,
+        }
+    }
 }
 
 /// What is known of one peer on one channel.
@@ -52,31 +70,49 @@ pub(super) struct PeerChannel {
 /// One peer. Quotas and queues outlive its links, so that reconnecting gains nothing.
 pub(super) struct Peer {
     pub(super) key: PublicKey,
+    /// It is no member of any tracked set.
+    pub(super) follower: bool,
     pub(super) channels: Vec<PeerChannel>,
     accept: Mutex<TokenBucket>,
     link: Mutex<Option<(u64, Connection)>>,
 }
 
 impl Peer {
-    fn new(key: PublicKey, channels: &[ChannelState], now: Instant) -> Self {
+    fn new(key: PublicKey, follower: bool, channels: &[ChannelState], now: Instant) -> Self {
+        let label = if follower { "follower".to_owned() } else { short_name(&key) };
         let channels = channels
             .iter()
-            .map(|ChannelState { spec, .. }| {
+            .map(|state| {
+                let spec = &state.spec;
+                let (outbox, inbox_share) = if follower {
+                    let messages = (spec.outbox_messages / FOLLOWER_OUTBOX_FRACTION).max(1);
+                    let bytes = spec.outbox_bytes / FOLLOWER_OUTBOX_FRACTION;
+                    let outbox = Outbox::new(messages, bytes.max(spec.max_message_bytes), now);
+                    (outbox, state.follower_share.clone())
+                } else {
+                    let outbox = Outbox::new(spec.outbox_messages, spec.outbox_bytes, now);
+                    (outbox, Arc::new(Semaphore::new(spec.inbox_messages.div_ceil(2))))
+                };
                 let receive = spec.quota.times(RECEIVE_SLACK);
                 let abuse_limit = receive.burst.saturating_mul(ABUSE_BURSTS);
                 PeerChannel {
-                    outbox: Outbox::new(spec.outbox_messages, spec.outbox_bytes, now),
-                    meters: ChannelMeters::new(spec.name, &key),
+                    outbox,
+                    meters: ChannelMeters::new(spec.name, &label),
                     send_quota: Mutex::new(TokenBucket::new(spec.quota, now)),
                     receive_quota: Mutex::new(TokenBucket::new(receive, now)),
                     abuse: Mutex::new(AbuseCounter::new(abuse_limit, ABUSE_WINDOW, now)),
-                    inbox_share: Arc::new(Semaphore::new(spec.inbox_messages.div_ceil(2))),
+                    inbox_share,
                 }
             })
             .collect();
         let interval = Duration::from_secs(60) / ACCEPT_PER_MINUTE;
         let accept = Mutex::new(TokenBucket::with_interval(interval, ACCEPT_BURST, now));
-        Self { key, channels, accept, link: Mutex::new(None) }
+        Self { key, follower, channels, accept, link: Mutex::new(None) }
+    }
+
+    /// Whether this peer may send on a channel.
+    pub(super) fn may_send(&self, spec: &ChannelSpec) -> bool {
+        !self.follower || spec.followers.asks()
     }
 
     pub(super) fn is_connected(&self) -> bool {
@@ -136,9 +172,14 @@ impl From<CloseCode> for quinn::VarInt {
 struct Table {
     addresses: BTreeMap<PublicKey, String>,
     sets: BTreeMap<u64, TrackedPeers<PublicKey>>,
+    /// Peers of the tracked sets.
     peers: BTreeMap<PublicKey, Arc<Peer>>,
+    /// Followers that came by themselves, also those that left and may be back.
+    followers: BTreeMap<PublicKey, Arc<Peer>>,
     members: BTreeSet<PublicKey>,
     blocked: BTreeSet<PublicKey>,
+    /// Those of `blocked` that were never in a set, oldest first.
+    blocked_followers: VecDeque<PublicKey>,
     banned_until: BTreeMap<PublicKey, Instant>,
     set_subscribers: Vec<peer_channel::UnboundedSender<PeerSetUpdate<PublicKey>>>,
     block_subscribers: Vec<ring::Sender<Set<PublicKey>>>,
@@ -147,6 +188,14 @@ struct Table {
 impl Table {
     fn is_banned(&self, key: &PublicKey, now: Instant) -> bool {
         self.banned_until.get(key).is_some_and(|until| now < *until)
+    }
+
+    fn refuses(&self, key: &PublicKey, now: Instant) -> bool {
+        self.blocked.contains(key) || self.is_banned(key, now)
+    }
+
+    fn peer(&self, key: &PublicKey) -> Option<&Arc<Peer>> {
+        self.peers.get(key).or_else(|| self.followers.get(key))
     }
 
     fn blocked_set(&self) -> Set<PublicKey> {
@@ -175,6 +224,9 @@ pub(super) struct Shared {
     pub(super) changed: Notify,
     table: Mutex<Table>,
     next_link: AtomicU64,
+    max_followers: usize,
+    /// How often a follower may come that was never here.
+    new_followers: Mutex<TokenBucket>,
 }
 
 impl Shared {
@@ -182,7 +234,11 @@ impl Shared {
         me: PublicKey,
         channels: Vec<ChannelState>,
         addresses: BTreeMap<PublicKey, String>,
+        max_followers: usize,
     ) -> Self {
+        let interval = Duration::from_secs(60) / NEW_FOLLOWERS_PER_MINUTE;
+        let new_followers =
+            TokenBucket::with_interval(interval, NEW_FOLLOWER_BURST, Instant::now());
         let table = Table { addresses, ..Table::default() };
         Self {
             me,
@@ -191,15 +247,54 @@ impl Shared {
             changed: Notify::new(),
             table: Mutex::new(table),
             next_link: AtomicU64::new(0),
+            max_followers,
+            new_followers: Mutex::new(new_followers),
         }
     }
 
-    /// Whether `key` may be connected now: tracked, not blocked, not banned.
+    /// Whether `key` may be connected now: known, not blocked, not banned.
     pub(super) fn permits(&self, key: &PublicKey) -> bool {
         let table = self.table.lock();
-        table.peers.contains_key(key)
-            && !table.blocked.contains(key)
-            && !table.is_banned(key, Instant::now())
+        table.peer(key).is_some() && !table.refuses(key, Instant::now())
+    }
+
+    /// Whether a connection of `key` is worth a handshake: it is permitted, or there is room for a
+    /// follower more.
+    pub(super) fn welcomes(&self, key: &PublicKey) -> bool {
+        let table = self.table.lock();
+        if *key == self.me || table.refuses(key, Instant::now()) {
+            return false;
+        }
+        table.peer(key).is_some() || self.has_follower_room(&table)
+    }
+
+    fn has_follower_room(&self, table: &Table) -> bool {
+        table.followers.len() < self.max_followers
+            || self.max_followers > 0
+                && table.followers.values().any(|follower| !follower.is_connected())
+    }
+
+    /// The peer behind a key that has finished its handshake; a stranger becomes a follower if there
+    /// is room. The place of a follower that is away goes to the next one that comes.
+    pub(super) fn admit(&self, key: &PublicKey, now: Instant) -> Option<Arc<Peer>> {
+        let mut table = self.table.lock();
+        if *key == self.me || table.refuses(key, now) {
+            return None;
+        }
+        if let Some(peer) = table.peer(key) {
+            return Some(peer.clone());
+        }
+        if !self.has_follower_room(&table) || self.new_followers.lock().take(now).is_err() {
+            return None;
+        }
+        if table.followers.len() >= self.max_followers {
+            let away = table.followers.iter().find(|(_, follower)| !follower.is_connected());
+            let away = away.map(|(key, _)| key.clone())?;
+            table.followers.remove(&away);
+        }
+        let peer = Arc::new(Peer::new(key.clone(), true, &self.channels, now));
+        table.followers.insert(key.clone(), peer.clone());
+        Some(peer)
     }
 
     /// Whether this node is the one to dial `key`. Among members the smaller key dials; a
@@ -210,11 +305,43 @@ impl Shared {
     }
 
     pub(super) fn peer(&self, key: &PublicKey) -> Option<Arc<Peer>> {
-        self.table.lock().peers.get(key).cloned()
+        self.table.lock().peer(key).cloned()
     }
 
+    /// All peers, followers among them.
     pub(super) fn peers(&self) -> Vec<Arc<Peer>> {
-        self.table.lock().peers.values().cloned().collect()
+        let table = self.table.lock();
+        table.peers.values().chain(table.followers.values()).cloned().collect()
+    }
+
+    /// Those of `recipients` that get what is sent on a channel.
+    pub(super) fn recipients(
+        &self,
+        channel: usize,
+        recipients: Recipients<PublicKey>,
+    ) -> Vec<Arc<Peer>> {
+        let followers = self.channels[channel].spec.followers;
+        let table = self.table.lock();
+        let from_follower = !table.members.contains(&self.me);
+        let hears = |peer: &&Arc<Peer>| match peer.follower {
+            // A follower says only what it is heard with. Among themselves nothing is barred.
+            false => !from_follower || followers.asks() || table.members.is_empty(),
+            true => followers.listens() || followers.asks(),
+        };
+        match recipients {
+            Recipients::All => table
+                .peers
+                .values()
+                .chain(table.followers.values())
+                .filter(|peer| !peer.follower || followers.listens())
+                .filter(hears)
+                .cloned()
+                .collect(),
+            Recipients::Some(keys) => {
+                keys.iter().filter_map(|key| table.peer(key)).filter(hears).cloned().collect()
+            }
+            Recipients::One(key) => table.peer(&key).into_iter().filter(hears).cloned().collect(),
+        }
     }
 
     pub(super) fn address(&self, key: &PublicKey) -> Option<String> {
@@ -253,25 +380,29 @@ impl Shared {
             table.sets.pop_first();
         }
         let all = table.all();
-        table.members = all.primary.iter().cloned().collect();
+        let members: BTreeSet<PublicKey> = all.primary.iter().cloned().collect();
         // Members first, so that followers can never crowd one out of the bound.
         let keys = all.primary.iter().chain(all.secondary.iter()).filter(|key| **key != self.me);
         let keys: BTreeSet<PublicKey> = keys.take(MAX_PEERS).cloned().collect();
         let mut gone = Vec::new();
+        // Who changes between member and follower starts anew, with the other's bounds.
         table.peers.retain(|key, peer| {
-            let stays = keys.contains(key);
+            let stays = keys.contains(key) && peer.follower != members.contains(key);
             if !stays {
                 gone.push(peer.clone());
             }
             stays
         });
         for key in &keys {
+            gone.extend(table.followers.remove(key));
             if !table.peers.contains_key(key) {
-                let peer = Arc::new(Peer::new(key.clone(), &self.channels, now));
+                let follower = !members.contains(key);
+                let peer = Arc::new(Peer::new(key.clone(), follower, &self.channels, now));
                 table.peers.insert(key.clone(), peer);
             }
         }
-        table.banned_until.retain(|key, until| keys.contains(key) && now < *until);
+        table.members = members;
+        table.banned_until.retain(|_, until| now < *until);
         let update = PeerSetUpdate { index: id, latest, all };
         table.set_subscribers.retain(|subscriber| subscriber.send(update.clone()).is_ok());
         drop(table);
@@ -299,8 +430,18 @@ impl Shared {
     /// Blocks `key` until this process ends.
     pub(super) fn block(&self, key: PublicKey) {
         let mut table = self.table.lock();
-        let peer = table.peers.get(&key).cloned();
-        if table.blocked.len() < MAX_BLOCKED || table.blocked.contains(&key) {
+        let peer = table.peer(&key).cloned();
+        if table.blocked.contains(&key) {
+            // Known.
+        } else if !table.peers.contains_key(&key) {
+            table.blocked_followers.push_back(key.clone());
+            table.blocked.insert(key);
+            if table.blocked_followers.len() > MAX_BLOCKED_FOLLOWERS
+                && let Some(oldest) = table.blocked_followers.pop_front()
+            {
+                table.blocked.remove(&oldest);
+            }
+        } else if table.blocked.len() < MAX_BLOCKED {
             table.blocked.insert(key);
         } else {
             tracing::error!(target: "blindfold::transport", "block list is full");
@@ -324,9 +465,11 @@ impl Shared {
 
     /// Refuses `key` for [`FAULT_BAN`].
     pub(super) fn ban(&self, key: &PublicKey) {
+        let now = Instant::now();
         let mut table = self.table.lock();
-        if table.peers.contains_key(key) {
-            table.banned_until.insert(key.clone(), Instant::now() + FAULT_BAN);
+        if table.peer(key).is_some() {
+            table.banned_until.retain(|_, until| now < *until);
+            table.banned_until.insert(key.clone(), now + FAULT_BAN);
         }
     }
 
@@ -339,6 +482,7 @@ impl Shared {
             old.close(CloseCode::Replaced.into(), CloseCode::Replaced.reason());
         } else {
             self.meters.connected.increment(1);
+            self.meters.followers.increment(f64::from(u8::from(peer.follower)));
         }
         self.meters.links_opened.add(1);
         // Checked after the link is visible: `block` and `track` either see and close it, or
@@ -357,12 +501,16 @@ impl Shared {
         if link.as_ref().is_some_and(|(current, _)| *current == id) {
             *link = None;
             self.meters.connected.decrement(1);
+            self.meters.followers.decrement(f64::from(u8::from(peer.follower)));
         }
     }
 
     pub(super) fn stats(&self) -> TransportStats {
+        let peers = self.peers();
+        let connected = peers.iter().filter(|peer| peer.is_connected());
         TransportStats {
-            connected: self.peers().iter().filter(|peer| peer.is_connected()).count(),
+            connected: connected.clone().count(),
+            followers: connected.filter(|peer| peer.follower).count(),
             links_opened: self.meters.links_opened.get(),
             dials_failed: self.meters.dials_failed.get(),
             handshakes_refused: self.meters.handshakes_refused.get(),
@@ -450,7 +598,7 @@ mod tests {
 
     #[test]
     fn tables_are_bounded_and_members_come_first() {
-        let shared = Shared::new(key(0), Vec::new(), BTreeMap::new());
+        let shared = Shared::new(key(0), Vec::new(), BTreeMap::new(), 0);
         // Many followers, few members: all keys below are distinct valid keys.
         let keys: Vec<PublicKey> = (0..MAX_PEERS + 8)
             .map(|at| {
@@ -471,7 +619,7 @@ mod tests {
 
     #[test]
     fn bans_end_with_their_peer() {
-        let shared = Shared::new(key(0), Vec::new(), BTreeMap::new());
+        let shared = Shared::new(key(0), Vec::new(), BTreeMap::new(), 0);
         shared.track(0, Set::from_iter_dedup([key(1), key(2)]).into());
         shared.ban(&key(1));
         shared.ban(&key(9));

@@ -33,6 +33,7 @@ fn config(seed: u8, port: u16) -> TransportConfig {
         genesis_hash: GENESIS,
         identity: Identity::from_seed([seed; 32]).expect("seed"),
         addresses: BTreeMap::new(),
+        max_followers: 0,
     }
 }
 

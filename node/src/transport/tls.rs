@@ -235,7 +235,7 @@ impl ServerCertVerifier for Dialed {
     }
 }
 
-/// Accepts the keys that the peer table permits at this moment.
+/// Accepts the keys that the peer table has, or has room for, at this moment.
 struct Listener {
     peers: Arc<Shared>,
     provider: Arc<CryptoProvider>,
@@ -258,7 +258,7 @@ impl ClientCertVerifier for Listener {
         intermediates: &[CertificateDer<'_>],
         _: UnixTime,
     ) -> Result<ClientCertVerified, TlsError> {
-        check_shown(end_entity, intermediates, |key| self.peers.permits(key))?;
+        check_shown(end_entity, intermediates, |key| self.peers.welcomes(key))?;
         Ok(ClientCertVerified::assertion())
     }
 

@@ -14,7 +14,7 @@ mod summary;
 mod trading;
 mod wallets;
 
-use super::committee::{MemberAddresses, Plan, WrittenNetwork};
+use super::committee::{NodeAddresses, Plan, WrittenNetwork};
 use alloy_primitives::U256;
 use blindfold_committee::setup::DEALER_WARNING;
 use blindfold_sdk::Committee;
@@ -197,6 +197,7 @@ fn write_network(
     let plan = Plan {
         chain_id: CHAIN_ID,
         members: args.nodes,
+        followers: 0,
         seed: Zeroizing::new(Choices::new(args.seed, "dealer").bytes()),
         params: ChainParams::default(),
         alloc: funded.clone(),
@@ -206,14 +207,14 @@ fn write_network(
 }
 
 /// Ports that are free now, three per member. All are held until all are found, so that they differ.
-fn free_addresses(members: usize) -> Result<Vec<MemberAddresses>> {
+fn free_addresses(members: usize) -> Result<Vec<NodeAddresses>> {
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let mut held = Vec::new();
     let mut addresses = Vec::new();
     for _ in 0..members {
         let (quic, rpc, metrics) =
             (UdpSocket::bind(any)?, TcpListener::bind(any)?, TcpListener::bind(any)?);
-        addresses.push(MemberAddresses {
+        addresses.push(NodeAddresses {
             quic: quic.local_addr()?,
             rpc: rpc.local_addr()?,
             metrics: metrics.local_addr()?,
