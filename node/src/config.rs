@@ -101,6 +101,15 @@ pub struct RpcConfig {
     pub listen: SocketAddr,
     /// Open connections.
     pub max_connections: u32,
+    /// Open connections from one address (for IPv6, one /64 network).
+    pub max_connections_per_ip: u32,
+    /// Milliseconds for a request's head, for its body, between requests, and for an answer to make
+    /// progress; a WebSocket client that answers no ping for so long is dropped.
+    pub timeout_ms: u64,
+    /// Origins of web pages that may use the port; `"*"` means all. Requests with another are refused.
+    pub allowed_origins: Vec<String>,
+    /// Names in `Host` headers that are accepted beside this machine's loopback; `"*"` means all.
+    pub allowed_hosts: Vec<String>,
     /// Bytes of one request or batch.
     pub max_request_bytes: u32,
     /// Bytes of one answer.
@@ -191,6 +200,10 @@ impl Default for RpcConfig {
             enabled: true,
             listen: SocketAddr::from(([127, 0, 0, 1], 8_545)),
             max_connections: 256,
+            max_connections_per_ip: 128,
+            timeout_ms: 30_000,
+            allowed_origins: Vec::new(),
+            allowed_hosts: Vec::new(),
             max_request_bytes: 1 << 20,
             max_response_bytes: 16 << 20,
             max_batch: 64,
@@ -302,6 +315,8 @@ impl NodeConfig {
     pub fn check(&self) -> Result<(), ConfigError> {
         let at_least_one = [
             ("rpc.max_connections", u64::from(self.rpc.max_connections)),
+            ("rpc.max_connections_per_ip", u64::from(self.rpc.max_connections_per_ip)),
+            ("rpc.timeout_ms", self.rpc.timeout_ms),
             ("rpc.max_request_bytes", u64::from(self.rpc.max_request_bytes)),
             ("rpc.max_response_bytes", u64::from(self.rpc.max_response_bytes)),
             ("rpc.max_batch", u64::from(self.rpc.max_batch)),

@@ -7,6 +7,7 @@
 pub mod cli;
 pub mod config;
 pub mod identity;
+mod listen;
 pub mod member;
 pub mod metrics;
 pub mod rpc;

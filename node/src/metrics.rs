@@ -13,11 +13,19 @@
 use std::{net::SocketAddr, sync::Arc, sync::OnceLock, time::Duration};
 
 use axum::{Router, extract::State, http::StatusCode, response::IntoResponse, routing::get};
+use hyper_util::service::TowerToHyperService;
+use jsonrpsee::server::{ServerHandle, stop_channel};
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
-use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 
-use crate::rpc::api::{NodeApi, Readiness};
+use crate::{
+    listen::{self, Limits},
+    rpc::api::{NodeApi, Readiness},
+};
+
+/// Bounds of the pages' port.
+const LIMITS: Limits =
+    Limits { max_connections: 64, max_connections_per_ip: 32, timeout: Duration::from_secs(30) };
 
 /// Upper bounds, in seconds, of the buckets of every `_seconds` histogram.
 const SECONDS_BUCKETS: [f64; 14] =
@@ -39,8 +47,15 @@ pub const STAGE_TIME: &str = "blindfold_stage_height_seconds";
 pub const EVIDENCE: &str = "blindfold_evidence_found_total";
 /// RPC calls (labels `method`, `outcome`: ok, error).
 pub const RPC_CALLS: &str = "blindfold_rpc_calls_total";
+/// TCP connections that found no place.
+pub const CONNECTIONS_REFUSED: &str = "blindfold_rpc_connections_refused_total";
 /// Time of RPC calls (label `method`).
 pub const RPC_TIME: &str = "blindfold_rpc_call_seconds";
+
+/// Counts a connection that found no place.
+pub fn connection_refused() {
+    counter!(CONNECTIONS_REFUSED).increment(1);
+}
 
 /// Counts one RPC call.
 pub fn rpc_call(method: &'static str, took: Duration, ok: bool) {
@@ -98,6 +113,7 @@ fn describe() {
     describe_gauge!(MEMPOOL_BYTES, "Bytes in the mempool.");
     describe_histogram!(STAGE_TIME, "Time a stage took for one height.");
     describe_counter!(EVIDENCE, "Evidence found, by kind.");
+    describe_counter!(CONNECTIONS_REFUSED, "TCP connections that found no place.");
     describe_counter!(RPC_CALLS, "RPC calls by method and outcome.");
     describe_histogram!(RPC_TIME, "Duration of RPC calls by method.");
 }
@@ -106,8 +122,7 @@ fn describe() {
 #[derive(Debug)]
 pub struct MetricsServer {
     local_addr: SocketAddr,
-    stop: Option<oneshot::Sender<()>>,
-    task: JoinHandle<()>,
+    handle: ServerHandle,
 }
 
 #[derive(Clone)]
@@ -126,32 +141,33 @@ impl MetricsServer {
         metrics: PrometheusHandle,
         api: Arc<dyn NodeApi>,
     ) -> std::io::Result<Self> {
-        let listener = TcpListener::bind(listen).await?;
+        let listener = listen::bind(listen)?;
         let local_addr = listener.local_addr()?;
         let app = Router::new()
             .route("/metrics", get(metrics_page))
             .route("/healthz", get(|| async { "ok\n" }))
             .route("/readyz", get(readiness_page))
             .with_state(Pages { metrics: metrics.clone(), api });
-        let (stop, stopped) = oneshot::channel::<()>();
-        let task = tokio::spawn(async move {
-            let upkeep = tokio::spawn(async move {
-                let mut tick = tokio::time::interval(UPKEEP_INTERVAL);
+        let (stop, handle) = stop_channel();
+        let stopping = stop.clone();
+        tokio::spawn(async move {
+            let mut tick = tokio::time::interval(UPKEEP_INTERVAL);
+            let upkeep = async {
                 loop {
                     tick.tick().await;
                     metrics.run_upkeep();
                 }
-            });
-            // Also returns when the server was dropped.
-            let ended = async move {
-                let _ = stopped.await;
             };
-            if let Err(error) = axum::serve(listener, app).with_graceful_shutdown(ended).await {
-                tracing::error!(target: "blindfold::metrics", %error, "metrics server failed");
+            // Also ends when the server was dropped.
+            tokio::select! {
+                () = upkeep => {}
+                () = stopping.shutdown() => {}
             }
-            upkeep.abort();
         });
-        Ok(Self { local_addr, stop: Some(stop), task })
+        let refusal = "\"too many connections\"".to_owned();
+        let service = move |_| TowerToHyperService::new(app.clone());
+        tokio::spawn(listen::serve(listener, LIMITS, stop, refusal, service));
+        Ok(Self { local_addr, handle })
     }
 
     /// Address the server listens on.
@@ -160,11 +176,10 @@ impl MetricsServer {
     }
 
     /// Stops, and returns once open requests are answered.
-    pub async fn stop(mut self) {
-        if let Some(stop) = self.stop.take() {
-            let _ = stop.send(());
+    pub async fn stop(self) {
+        if self.handle.stop().is_ok() {
+            self.handle.stopped().await;
         }
-        let _ = self.task.await;
     }
 }
 
@@ -244,6 +259,7 @@ mod tests {
             STAGE_TIME,
             EVIDENCE,
             RPC_CALLS,
+            CONNECTIONS_REFUSED,
             RPC_TIME,
         ];
         for name in names {

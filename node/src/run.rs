@@ -250,7 +250,7 @@ pub async fn start(
 /// A follower's engine advances on certificates alone, so it hears those and the blocks, and asks for
 /// what it missed. It sees no votes, no first-seen commitments (members tell it the evidence), no
 /// gossip and no bundles (it asks for openings); what is submitted to it, it hands to the members.
-fn channel_specs(genesis: &Genesis) -> [ChannelSpec; 8] {
+pub fn channel_specs(genesis: &Genesis) -> [ChannelSpec; 8] {
     use FollowerUse::{Asks, Listens, ListensAndAsks, Nothing};
     let engine_bytes = engine::max_message_bytes(genesis);
     let large = |id, name| ChannelSpec::large(id, name, engine_bytes);

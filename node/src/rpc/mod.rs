@@ -10,7 +10,7 @@
 //! ```
 //!
 //! - **`api`**: what the server asks of the node.
-//! - **`server`**: listening, limits, the registration of methods.
+//! - **`server`**, **`gate`**: listening, limits, who may ask, the registration of methods.
 //! - **`eth`**, **`logs`**, **`fees`**, **`net`**, **`sealed`**: the methods.
 //! - **`subscriptions`**: `eth_subscribe` and `sealed_subscribe`.
 //! - **`convert`**, **`errors`**: JSON shapes and error answers.
@@ -24,6 +24,7 @@ mod convert;
 mod errors;
 mod eth;
 mod fees;
+mod gate;
 mod logs;
 mod net;
 pub mod reasons;
@@ -33,6 +34,8 @@ mod subscriptions;
 
 #[cfg(test)]
 pub(crate) mod double;
+#[cfg(test)]
+mod floods;
 #[cfg(test)]
 mod tests;
 

@@ -1,18 +1,33 @@
 //! Listening, limits and the registration of methods.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use jsonrpsee::{
-    RpcModule,
-    core::RegisterMethodError,
-    server::{BatchRequestConfig, Server, ServerConfig, ServerHandle},
+    Methods, RpcModule,
+    core::{RegisterMethodError, middleware::RpcServiceBuilder},
+    server::{BatchRequestConfig, PingConfig, Server, ServerConfig, ServerHandle, stop_channel},
     types::{ErrorObjectOwned, Params, error::INTERNAL_ERROR_CODE},
 };
 use serde::Serialize;
 use tokio::{sync::Semaphore, time::Instant};
 
-use super::{NodeApi, errors, eth, fees, logs, net, reasons, sealed, subscriptions};
-use crate::{config::RpcConfig, metrics};
+use super::{
+    NodeApi, errors, eth, fees,
+    gate::{self, Gate, Metered},
+    logs, net, reasons, sealed, subscriptions,
+};
+use crate::{
+    config::RpcConfig,
+    listen::{self, Connection, Limits},
+    metrics,
+};
 use blindfold_sdk::rpc::codes;
 
 /// How long a call waits for its turn before the caller is told to come back later.
@@ -64,23 +79,65 @@ impl RpcServer {
     /// # Errors
     /// [`StartError::Listen`] if the address is taken or not ours.
     pub async fn start(config: RpcConfig, api: Arc<dyn NodeApi>) -> Result<Self, StartError> {
+        let module = module(config.clone(), api)?;
+        Self::start_with(config, module).await
+    }
+
+    /// Serves any methods on `config.listen`, within the limits of `config`. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// [`StartError::Listen`] if the address is taken or not ours.
+    pub(crate) async fn start_with(
+        config: RpcConfig,
+        methods: impl Into<Methods>,
+    ) -> Result<Self, StartError> {
         let address = config.listen;
-        let limits = ServerConfig::builder()
+        let failed = |source| StartError::Listen { address, source };
+        let timeout = Duration::from_millis(config.timeout_ms);
+        let settings = ServerConfig::builder()
             .max_connections(config.max_connections)
             .max_request_body_size(config.max_request_bytes)
             .max_response_body_size(config.max_response_bytes)
             .max_subscriptions_per_connection(config.max_subscriptions_per_connection)
             .set_batch_request_config(BatchRequestConfig::Limit(config.max_batch))
             .set_message_buffer_capacity(config.max_queued_notifications)
+            // A client that is gone, or stuck within a message, answers no pings.
+            .enable_ws_ping(
+                PingConfig::new()
+                    .ping_interval(timeout / 2)
+                    .inactive_limit(timeout)
+                    .max_failures(1),
+            )
             .build();
-        let server = Server::builder()
-            .set_config(limits)
-            .build(address)
-            .await
-            .map_err(|source| StartError::Listen { address, source })?;
-        let local_addr =
-            server.local_addr().map_err(|source| StartError::Listen { address, source })?;
-        let handle = server.start(module(config, api)?);
+        let listener = listen::bind(address).map_err(failed)?;
+        let local_addr = listener.local_addr().map_err(failed)?;
+        let (stop, handle) = stop_channel();
+        let gate = Arc::new(Gate::new(&config));
+        let limits = Limits {
+            max_connections: config.max_connections as usize,
+            max_connections_per_ip: config.max_connections_per_ip as usize,
+            timeout,
+        };
+        let builder = Server::builder().set_config(settings).to_service_builder();
+        let (methods, stopping) = (methods.into(), stop.clone());
+        let next_id = AtomicU32::new(0);
+        let connect = move |connection: Arc<Connection>| {
+            let upgraded = Arc::clone(&connection);
+            let metered = RpcServiceBuilder::new()
+                .layer_fn(move |inner| Metered { inner, connection: Arc::clone(&connection) });
+            let rpc = builder
+                .clone()
+                // Subscriptions are kept by connection, so no two may share an id.
+                .connection_id(next_id.fetch_add(1, Ordering::Relaxed))
+                .set_rpc_middleware(metered)
+                .build(methods.clone(), stopping.clone());
+            let gate = Arc::clone(&gate);
+            hyper::service::service_fn(move |request| {
+                Arc::clone(&gate).answer(rpc.clone(), Arc::clone(&upgraded), request)
+            })
+        };
+        let refusal = gate::early_json(reasons::TOO_MANY_CONNECTIONS);
+        tokio::spawn(listen::serve(listener, limits, stop, refusal, connect));
         tracing::info!(target: "blindfold::rpc", %local_addr, "serving JSON-RPC");
         Ok(Self { handle, local_addr })
     }
