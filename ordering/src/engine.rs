@@ -119,8 +119,10 @@ const PAGES: usize = 1024;
 const FETCH_TIMEOUT: Duration = Duration::from_secs(1);
 /// Pause before a request is tried with another peer.
 const FETCH_RETRY: Duration = Duration::from_millis(100);
-/// Nullify votes are repeated after this many certification timeouts.
-const RETRY_CERTIFICATION_TIMEOUTS: u32 = 4;
+/// A member stuck in a view repeats its vote to leave it, and the certificate that led into it, so many
+/// times per leader timeout. Nothing else gets a network going again whose links or members come back
+/// while all wait, so this decides how soon the next height is final then.
+const RETRIES_PER_LEADER_TIMEOUT: u32 = 2;
 /// A leader silent for this many certification timeouts is skipped early.
 const SKIP_CERTIFICATION_TIMEOUTS: u32 = 5;
 
@@ -517,7 +519,7 @@ where
             page_cache,
             leader_timeout,
             certification_timeout,
-            timeout_retry: certification_timeout * RETRY_CERTIFICATION_TIMEOUTS,
+            timeout_retry: leader_timeout / RETRIES_PER_LEADER_TIMEOUT,
             view_retention: ViewDelta::new(VIEW_RETENTION),
             skip: SkipPolicy::Enabled {
                 timeout: certification_timeout * SKIP_CERTIFICATION_TIMEOUTS,
