@@ -3,6 +3,8 @@
 
 use crate::{
     observer::{Log, Proposed},
+    scenario::{Adversary, Proof},
+    votes,
     wallets::{Content, Submission},
 };
 use alloy_primitives::B256;
@@ -14,8 +16,11 @@ use blindfold_execution::{
 use blindfold_mempool::{PoolStatus, Removal};
 use blindfold_node::member::{Shared, records::Records};
 use blindfold_ordering::schedule::LeaderSchedule;
-use blindfold_wire::{Block, Genesis, Opening, TxStatus, VoteCommittee};
-use std::{collections::BTreeMap, sync::Arc};
+use blindfold_wire::{Block, Evidence, Genesis, Opening, TxStatus, VoteCommittee};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
+};
 
 /// Weights of the batched proof checks of the replay; unpredictability protects nobody here.
 const REPLAY_WEIGHTS: [u8; 32] = [7; 32];
@@ -58,6 +63,27 @@ pub struct HeightView {
     pub roots: Option<Roots>,
 }
 
+/// An offence that a member holds proof of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accusation {
+    /// What it proves.
+    pub proof: Proof,
+    /// The offender, by nothing but the genesis document and the proof's own bytes; or why it proves
+    /// nothing.
+    pub against: Result<usize, String>,
+}
+
+/// How the network got going again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recovery {
+    /// When all faults had stopped, in milliseconds from the start.
+    pub calm_ms: u64,
+    /// The highest final height of an honest member then.
+    pub height: u64,
+    /// When a higher one was final at an honest member.
+    pub next_ms: Option<u64>,
+}
+
 /// What one member has at the end.
 #[derive(Clone, Debug)]
 pub struct MemberView {
@@ -68,7 +94,9 @@ pub struct MemberView {
     /// Status of each submitted envelope.
     pub statuses: BTreeMap<B256, TxStatus>,
     /// Offences that it holds proof of.
-    pub evidence: usize,
+    pub accusations: Vec<Accusation>,
+    /// Shares it saw released for an order that is not the final one.
+    pub uncertified: u64,
     /// Why it cannot go on, if so.
     pub failure: Option<String>,
 }
@@ -97,6 +125,14 @@ pub struct Observation {
     pub executed_lag: u64,
     /// Digest of height 0.
     pub genesis: B256,
+    /// The member that does not follow the protocol, if there is one.
+    pub adversary: Option<Adversary>,
+    /// How often it broke the protocol.
+    pub deeds: usize,
+    /// By member: whether its process was away for a time.
+    pub away: Vec<bool>,
+    /// How the network got going after the faults stopped, if they did.
+    pub recovery: Option<Recovery>,
     /// What went over the network.
     pub log: Log,
     /// The members, by index; `None` for one that never started.
@@ -107,6 +143,48 @@ pub struct Observation {
     pub expected: Vec<Expected>,
     /// Pairs of members of which the first cut the second off.
     pub blocked: Vec<(usize, usize)>,
+}
+
+impl Observation {
+    /// Whether a member counts as honest.
+    pub fn is_honest(&self, member: usize) -> bool {
+        self.adversary.is_none_or(|adversary| adversary.member != member)
+    }
+
+    /// The honest members that ever started, by index.
+    pub fn honest(&self) -> impl Iterator<Item = (usize, &MemberView)> {
+        let members = self.members.iter().enumerate();
+        members
+            .filter_map(|(index, member)| Some((index, member.as_ref()?)))
+            .filter(|(index, _)| self.is_honest(*index))
+    }
+}
+
+/// Everything that a member holds against others, verified as a stranger would: from bytes.
+///
+/// # Panics
+/// If the genesis has no valid keys.
+pub fn accusations(genesis: &Genesis, shared: &Shared) -> Vec<Accusation> {
+    let public = genesis.committee_public().expect("a valid genesis");
+    let evidence = shared.records.evidence().expect("the database reads");
+    let mut out: Vec<Accusation> = evidence
+        .iter()
+        .map(|evidence| Accusation {
+            proof: Proof::Evidence(evidence.offence()),
+            against: Evidence::decode(&evidence.encode())
+                .map_err(|error| error.to_string())
+                .and_then(|evidence| {
+                    evidence.verify(genesis, &public).map_err(|error| error.to_string())
+                })
+                .map(|offender| offender.member as usize),
+        })
+        .collect();
+    let faults = shared.vote_faults.lock();
+    out.extend(faults.values().map(|fault| Accusation {
+        proof: Proof::Votes(fault.kind),
+        against: votes::offender(genesis, fault),
+    }));
+    out
 }
 
 /// Status of an envelope as this member's records and mempool have it.
@@ -132,7 +210,12 @@ pub fn status(shared: &Shared, id: B256) -> Option<TxStatus> {
 
 impl MemberView {
     /// Reads everything that the member has.
-    pub fn read(shared: &Shared, up: bool, submissions: &[Submission]) -> Self {
+    pub fn read(
+        shared: &Shared,
+        up: bool,
+        submissions: &[Submission],
+        accusations: Vec<Accusation>,
+    ) -> Self {
         let mut heights = BTreeMap::new();
         for height in 1.. {
             match height_view(&shared.records, height, &shared.votes) {
@@ -144,8 +227,8 @@ impl MemberView {
             .iter()
             .filter_map(|submission| Some((submission.id, status(shared, submission.id)?)))
             .collect();
-        let evidence = shared.records.evidence().expect("the database reads").len();
-        Self { up, heights, statuses, evidence, failure: shared.failure() }
+        let uncertified = shared.uncertified_releases.load(Ordering::Relaxed);
+        Self { up, heights, statuses, accusations, uncertified, failure: shared.failure() }
     }
 }
 

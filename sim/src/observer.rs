@@ -121,6 +121,12 @@ impl Observer {
         self.log.lock().clone()
     }
 
+    /// Milliseconds of simulated time.
+    pub fn now_ms(&self) -> u64 {
+        let since = self.clock.current().duration_since(UNIX_EPOCH);
+        since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+
     /// Notes a message as it is sent.
     pub fn sent(&self, member: usize, channel: u64, message: &IoBuf) {
         let said = match channel {
@@ -130,11 +136,7 @@ impl Observer {
             _ => None,
         };
         if let Some(said) = said {
-            let at_ms = self
-                .clock
-                .current()
-                .duration_since(UNIX_EPOCH)
-                .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
+            let at_ms = self.now_ms();
             self.log.lock().events.push(Event { at_ms, member, said });
         }
     }

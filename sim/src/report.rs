@@ -1,10 +1,10 @@
 //! How to see a world again.
 
-/// The command that replays a seed, with as many eager members as the run had.
-pub fn replay_command(seed: u64, eager: Option<usize>) -> String {
-    match eager {
-        None => format!("make sim SEED={seed} ARGS=--verbose"),
-        Some(members) => format!("make sim SEED={seed} ARGS=\"--verbose --eager {members}\""),
+/// The command that replays a seed with the given further arguments.
+pub fn replay_command(seed: u64, args: &str) -> String {
+    match args {
+        "" => format!("make sim SEED={seed} ARGS=--verbose"),
+        args => format!("make sim SEED={seed} ARGS=\"--verbose {args}\""),
     }
 }
 
@@ -14,14 +14,14 @@ pub fn replay_command(seed: u64, eager: Option<usize>) -> String {
 pub struct ReplayHint(
     /// The seed.
     pub u64,
-    /// Eager members, if the run had any.
-    pub Option<usize>,
+    /// Further arguments.
+    pub String,
 );
 
 impl Drop for ReplayHint {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("replay with: {}", replay_command(self.0, self.1));
+            eprintln!("replay with: {}", replay_command(self.0, &self.1));
         }
     }
 }

@@ -1,12 +1,23 @@
-//! Taps on a member's links: they pass everything on unchanged, and tell the observer what is sent.
+//! Taps on a member's links: they tell the observer what is sent, and give an adversary and the weather
+//! their say.
+//!
+//! ```text
+//!  member ─▶ mischief ─▶ observer ─▶ storm ─▶ link     link ─▶ mischief hears ─▶ member
+//! ```
 
-use crate::observer::Observer;
-use blindfold_ordering::engine::channels;
+use crate::{adversary::Mischief, observer::Observer, plan::Mutation, storm::Storm};
+use blindfold_node::member::messages::{SHARE_CHANNEL, ShareMessage};
+use blindfold_ordering::engine::{Identity, channels};
 use commonware_actor::{Feedback, Unreliable};
-use commonware_p2p::{CheckedSender, LimitedSender, Message, Receiver, Recipients};
-use commonware_runtime::{IoBuf, IoBufs};
-use commonware_utils::channel::mpsc;
+use commonware_p2p::{CheckedSender, LimitedSender, Message, Receiver, Recipients, simulated};
+use commonware_runtime::{IoBuf, IoBufs, deterministic::Context};
+use commonware_utils::{channel::mpsc, sync::Mutex};
 use std::{num::NonZeroUsize, sync::Arc, time::SystemTime};
+
+/// The sending end of a channel of the simulated network.
+pub type Link = simulated::Sender<Identity, Context>;
+/// A way onto the network past a member's mischief.
+pub type Outlet = TapSender;
 
 /// Where a member's taps lead.
 #[derive(Clone)]
@@ -17,8 +28,14 @@ pub struct Wire {
     pub channel: u64,
     /// Who is told.
     pub observer: Arc<Observer>,
-    /// Gets every proposed block that the member sends or receives, if the member is mutated.
+    /// Gets every proposed block that the member sends or receives, if the member releases early.
     pub blocks: Option<mpsc::UnboundedSender<IoBuf>>,
+    /// The member's mischief, if it is an adversary.
+    pub mischief: Option<Arc<Mutex<Mischief>>>,
+    /// The weather, if it is bad.
+    pub storm: Option<Arc<Storm>>,
+    /// What is broken on purpose.
+    pub mutation: Option<Mutation>,
 }
 
 impl Wire {
@@ -27,84 +44,123 @@ impl Wire {
             let _ = blocks.send(message.clone());
         }
     }
+
+    /// Whether a mutation takes the message away.
+    fn is_cut(&self, message: &IoBuf) -> bool {
+        let shares =
+            || (self.channel == SHARE_CHANNEL).then(|| ShareMessage::decode(message.as_ref()));
+        match self.mutation {
+            Some(Mutation::NoGossip) => {
+                self.channel == channels::COMMITMENTS
+                    || matches!(shares(), Some(Ok(ShareMessage::Evidence(_))))
+            }
+            Some(Mutation::SilentMembers { members }) if self.member < members => {
+                matches!(shares(), Some(Ok(ShareMessage::Bundle(_) | ShareMessage::Openings(_))))
+            }
+            _ => false,
+        }
+    }
 }
 
 /// The sending end of a channel.
 #[derive(Clone)]
-pub struct TapSender<X> {
-    inner: X,
+pub struct TapSender {
+    inner: Link,
     wire: Wire,
 }
 
-impl<X> TapSender<X> {
+impl TapSender {
     /// A tap on `inner`.
-    pub const fn new(inner: X, wire: Wire) -> Self {
+    pub const fn new(inner: Link, wire: Wire) -> Self {
         Self { inner, wire }
+    }
+
+    /// A tap beside the member's mischief.
+    #[must_use]
+    pub fn outlet(&self) -> Outlet {
+        Self { inner: self.inner.clone(), wire: Wire { mischief: None, ..self.wire.clone() } }
     }
 }
 
-impl<X: LimitedSender> LimitedSender for TapSender<X> {
-    type PublicKey = X::PublicKey;
-    type Checked<'a>
-        = TapChecked<'a, X::Checked<'a>>
-    where
-        Self: 'a;
+impl LimitedSender for TapSender {
+    type PublicKey = Identity;
+    type Checked<'a> = TapChecked<'a>;
 
-    fn check(
-        &mut self,
-        recipients: Recipients<X::PublicKey>,
-    ) -> Result<Self::Checked<'_>, SystemTime> {
-        Ok(TapChecked { inner: self.inner.check(recipients)?, wire: &self.wire })
+    fn check(&mut self, recipients: Recipients<Identity>) -> Result<TapChecked<'_>, SystemTime> {
+        let link = self.wire.storm.is_some().then(|| self.inner.clone());
+        Ok(TapChecked { inner: self.inner.check(recipients)?, link, wire: &self.wire })
     }
 }
 
 /// A message that may be sent.
-pub struct TapChecked<'a, C> {
-    inner: C,
+pub struct TapChecked<'a> {
+    inner: <Link as LimitedSender>::Checked<'a>,
+    link: Option<Link>,
     wire: &'a Wire,
 }
 
-impl<C: CheckedSender> CheckedSender for TapChecked<'_, C> {
-    type PublicKey = C::PublicKey;
+impl CheckedSender for TapChecked<'_> {
+    type PublicKey = Identity;
 
-    fn recipients(&self) -> Vec<C::PublicKey> {
+    fn recipients(&self) -> Vec<Identity> {
         self.inner.recipients()
     }
 
     fn send(self, message: impl Into<IoBufs> + Send, priority: bool) -> Unreliable<Feedback> {
+        const TAKEN: Unreliable<Feedback> = Unreliable::new(Feedback::Ok);
         let message = message.into().coalesce();
-        self.wire.observer.sent(self.wire.member, self.wire.channel, &message);
+        let Wire { member, channel, observer, mischief, storm, .. } = self.wire;
+        if let Some(mischief) = mischief
+            && !mischief.lock().leaving(*channel, &message, observer.now_ms())
+        {
+            return TAKEN;
+        }
+        if self.wire.is_cut(&message) {
+            return TAKEN;
+        }
+        observer.sent(*member, *channel, &message);
         self.wire.copy_block(&message);
+        if let (Some(storm), Some(link)) = (storm, &self.link)
+            && !storm.passes((*member, *channel), link, &self.inner.recipients(), &message)
+        {
+            return TAKEN;
+        }
         self.inner.send(message, priority)
     }
 }
 
 /// The receiving end of a channel.
-pub struct TapReceiver<R> {
-    inner: R,
-    wire: Wire,
+#[derive(Debug)]
+pub struct TapReceiver {
+    inner: simulated::Receiver<Identity>,
+    wire: WireBox,
 }
 
-impl<R> TapReceiver<R> {
-    /// A tap on `inner`.
-    pub const fn new(inner: R, wire: Wire) -> Self {
-        Self { inner, wire }
-    }
-}
+struct WireBox(Wire);
 
-impl<R: std::fmt::Debug> std::fmt::Debug for TapReceiver<R> {
+impl std::fmt::Debug for WireBox {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("TapReceiver").field(&self.inner).finish()
+        write!(f, "channel {} of member {}", self.0.channel, self.0.member)
     }
 }
 
-impl<R: Receiver> Receiver for TapReceiver<R> {
-    type Error = R::Error;
-    type PublicKey = R::PublicKey;
+impl TapReceiver {
+    /// A tap on `inner`.
+    pub const fn new(inner: simulated::Receiver<Identity>, wire: Wire) -> Self {
+        Self { inner, wire: WireBox(wire) }
+    }
+}
 
-    async fn recv(&mut self) -> Result<Message<R::PublicKey>, R::Error> {
+impl Receiver for TapReceiver {
+    type Error = <simulated::Receiver<Identity> as Receiver>::Error;
+    type PublicKey = Identity;
+
+    async fn recv(&mut self) -> Result<Message<Identity>, Self::Error> {
         let (peer, message) = self.inner.recv().await?;
-        self.wire.copy_block(&message);
+        self.wire.0.copy_block(&message);
+        if let Some(mischief) = &self.wire.0.mischief {
+            mischief.lock().arrived(self.wire.0.channel, &message);
+        }
         Ok((peer, message))
     }
 

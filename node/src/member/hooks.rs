@@ -171,5 +171,6 @@ impl OrderingReporter for Reporter {
         crate::metrics::evidence("vote_fault");
         warn!(target: "blindfold::ordering", member = fault.member, view = fault.view, kind = ?fault.kind,
             "a member cast conflicting engine votes");
+        self.shared.vote_faults.lock().entry(fault.member).or_insert(fault);
     }
 }

@@ -13,7 +13,7 @@ use blindfold_execution::{
     state::{ParentState, StateError, StateStore},
 };
 use blindfold_mempool::{Mempool, MempoolConfig};
-use blindfold_ordering::schedule::LeaderSchedule;
+use blindfold_ordering::{events::VoteFault, schedule::LeaderSchedule};
 use blindfold_wire::{
     AdmissionRules, CheckedEnvelope, Evidence, OrderCommitment, SigningKey, VoteCommittee,
     genesis::Genesis, key_id,
@@ -66,6 +66,8 @@ pub struct Shared {
     pub events: broadcast::Sender<NodeEvent>,
     /// Bundles of other members for an order that is not the final one.
     pub uncertified_releases: AtomicU64,
+    /// The first pair of conflicting engine votes of each member, by its index; verified.
+    pub vote_faults: Mutex<BTreeMap<usize, VoteFault>>,
     /// Proofs kept in this run, by offender.
     evidence_kept: Mutex<BTreeMap<u32, usize>>,
     candidates: watch::Sender<u64>,
@@ -119,6 +121,7 @@ impl Shared {
             pool: Mutex::new(pool),
             events: broadcast::channel(EVENT_BUFFER).0,
             uncertified_releases: AtomicU64::new(0),
+            vote_faults: Mutex::default(),
             evidence_kept: Mutex::default(),
             candidates: watch::channel(0).0,
             failure: watch::channel(None).0,

@@ -1,4 +1,4 @@
-//! Whole networks: twenty honest worlds, and worlds broken on purpose.
+//! Whole networks: worlds of every kind, and worlds broken on purpose.
 
 mod mutations;
 mod replay;
@@ -12,6 +12,6 @@ use blindfold_sim::{
 
 /// Runs a world; if anything panics, the output says how to see it again.
 fn run(plan: &Plan) -> Outcome {
-    let _hint = ReplayHint(plan.seed, None);
+    let _hint = ReplayHint(plan.seed, String::new());
     world::run(plan)
 }

@@ -1,56 +1,96 @@
-//! Tests of the tests: each property has something that makes it fail.
+//! Tests of the tests: each property has something that makes it fail, and it alone. Where a run can be
+//! broken it is; the rest are honest runs whose observation is changed.
 
 use crate::run;
 use alloy_primitives::B256;
 use blindfold_sim::{
-    observation::{HeightView, Observation},
+    observation::{Accusation, HeightView, Observation, Recovery},
     observer::{Event, Said},
-    plan::{Fault, Mutation, Plan},
-    properties::{self, Property},
+    plan::{Adversary, AdversaryKind, Fault, Mutation, Plan, VoteFaultKind},
+    properties::{self, Property, RECOVERY_MS},
+    scenario::Proof,
     wallets::Content,
 };
 use blindfold_wire::{Opening, TxStatus};
+use std::collections::BTreeSet;
 
-/// A seed with all members up.
-const HONEST_SEED: u64 = 4;
+/// A seed with all members up and a calm network.
+const HONEST_SEED: u64 = 0;
+
+fn broken(plan: Plan, mutation: Mutation) -> (Observation, BTreeSet<Property>) {
+    let outcome = run(&plan.with_mutation(mutation));
+    let properties = outcome.violations.iter().map(|violation| violation.property).collect();
+    (outcome.observation, properties)
+}
 
 #[test]
 fn members_that_release_before_the_certificate_break_p1() {
     let plan = Plan::new(HONEST_SEED);
-    assert_eq!(plan.fault, Fault::None);
-    let outcome = run(&plan.with_mutation(Mutation::EagerRelease { members: 4 }));
-    let world = &outcome.observation;
+    assert_eq!((plan.fault, plan.adversary), (Fault::None, None));
+    let (world, properties) = broken(plan, Mutation::EagerRelease { members: 4 });
     assert!(
-        !properties::p1_secrecy(world).is_empty(),
+        !properties::p1_secrecy(&world).is_empty(),
         "envelopes could be opened early, unnoticed"
     );
     assert!(
-        !properties::p1_ground(world).is_empty(),
+        !properties::p1_ground(&world).is_empty(),
         "bundles without a certificate went unnoticed"
     );
     // Order and execution do not suffer: what is broken is secrecy alone.
-    assert_eq!(properties::p2(world), Vec::<String>::new());
-    assert_eq!(properties::p5(world), Vec::<String>::new());
-    assert!(outcome.violations.iter().any(|violation| violation.property == Property::P1));
+    assert_eq!(properties, BTreeSet::from([Property::P1]));
 }
 
 #[test]
 fn as_many_members_as_an_adversary_lacks_are_enough() {
-    let outcome = run(&Plan::new(HONEST_SEED).with_mutation(Mutation::EagerRelease { members: 2 }));
-    let world = &outcome.observation;
+    let (world, _) = broken(Plan::new(HONEST_SEED), Mutation::EagerRelease { members: 2 });
     assert_eq!(world.threshold - world.adversaries, 2);
-    assert!(!properties::p1_secrecy(world).is_empty());
+    assert!(!properties::p1_secrecy(&world).is_empty());
 }
 
 #[test]
 fn one_eager_member_is_noticed_and_opens_nothing() {
-    let outcome = run(&Plan::new(HONEST_SEED).with_mutation(Mutation::EagerRelease { members: 1 }));
-    let world = &outcome.observation;
-    assert_eq!(properties::p1_secrecy(world), Vec::<String>::new());
-    let noticed = properties::p1_ground(world);
+    let (world, properties) = broken(Plan::new(HONEST_SEED), Mutation::EagerRelease { members: 1 });
+    assert_eq!(properties::p1_secrecy(&world), Vec::<String>::new());
+    let noticed = properties::p1_ground(&world);
     assert!(!noticed.is_empty());
     assert!(noticed.iter().all(|violation| violation.contains("member 0 released")), "{noticed:?}");
-    assert_eq!(properties::liveness(world), Vec::<String>::new());
+    assert_eq!(properties, BTreeSet::from([Property::P1]));
+}
+
+#[test]
+fn proof_against_a_member_that_counts_as_honest_breaks_honesty() {
+    let plan = Plan::new(HONEST_SEED).with_adversary(AdversaryKind::GarbageShares);
+    let (_, properties) = broken(plan, Mutation::HiddenAdversary);
+    assert_eq!(properties, BTreeSet::from([Property::Honesty]));
+}
+
+/// Of all that is caught, this alone needs the gossip: each member has seen one order only.
+#[test]
+fn without_gossip_a_split_stays_unseen() {
+    let plan = Plan { latency_ms: 20, ..Plan::new(HONEST_SEED) }
+        .with_adversary(AdversaryKind::EquivocatesSplit);
+    let (world, properties) = broken(plan, Mutation::NoGossip);
+    assert_eq!(properties, BTreeSet::from([Property::Capture]));
+    assert!(world.deeds > 0, "it did equivocate");
+}
+
+/// n - t may keep their shares; with one more nothing is ever read.
+#[test]
+fn more_silent_members_than_the_protocol_endures_break_liveness() {
+    let (world, properties) =
+        broken(Plan::new(HONEST_SEED), Mutation::SilentMembers { members: 2 });
+    assert_eq!(properties, BTreeSet::from([Property::Liveness]));
+    assert!(world.members.iter().flatten().all(|member| member.failure.is_none()));
+}
+
+#[test]
+fn a_network_that_stays_cut_breaks_recovery() {
+    let fault = Fault::Partition { member: 0, with: Some(1), at_ms: 1_500, heal_ms: 2_500 };
+    let plan = Plan { fault, ..Plan::new(HONEST_SEED) };
+    let (_, properties) = broken(plan, Mutation::NoRecovery);
+    assert!(properties.contains(&Property::Recovery));
+    // What was not ordered before the cut cannot end, of course; safety holds throughout.
+    assert!(properties.is_subset(&BTreeSet::from([Property::Recovery, Property::Liveness])));
 }
 
 /// A member's view of the lowest height that has envelopes.
@@ -66,6 +106,23 @@ fn busy(world: &mut Observation, member: usize) -> (u64, &mut HeightView) {
 /// Index of the first event that satisfies `wanted`.
 fn first(world: &Observation, wanted: impl Fn(&Said) -> bool) -> usize {
     world.log.events.iter().position(|event| wanted(&event.said)).expect("it happened")
+}
+
+fn accuse(world: &mut Observation, by: usize, proof: Proof, against: Result<usize, String>) {
+    let accusations = &mut world.members[by].as_mut().expect("up").accusations;
+    accusations.push(Accusation { proof, against });
+}
+
+/// Makes member 3 an adversary that all others caught.
+fn lie(world: &mut Observation, kind: AdversaryKind) {
+    world.adversary = Some(Adversary { member: 3, kind });
+    world.deeds = 1;
+    for by in 0..3 {
+        world.members[by].as_mut().expect("up").uncertified = 1;
+        if let Some(proof) = kind.proof() {
+            accuse(world, by, proof, Ok(3));
+        }
+    }
 }
 
 type Change = fn(&mut Observation);
@@ -193,8 +250,43 @@ const CHANGES: &[(&str, Property, Change)] = &[
     ("a member gives up", Property::Liveness, |world| {
         world.members[0].as_mut().expect("up").failure = Some("disk".to_owned());
     }),
-    ("an honest member is accused", Property::Honesty, |world| {
-        world.members[0].as_mut().expect("up").evidence = 1
+    ("the faults stop and nothing more is final", Property::Recovery, |world| {
+        world.recovery = Some(Recovery { calm_ms: 900, height: 7, next_ms: None });
+    }),
+    ("the next height is late", Property::Recovery, |world| {
+        let next_ms = Some(900 + RECOVERY_MS + 1);
+        world.recovery = Some(Recovery { calm_ms: 900, height: 7, next_ms });
+    }),
+    ("an honest member is accused of two orders", Property::Honesty, |world| {
+        accuse(world, 0, Proof::Evidence("equivocation"), Ok(1));
+    }),
+    ("an honest member is accused of two votes", Property::Honesty, |world| {
+        accuse(world, 2, Proof::Votes(VoteFaultKind::NullifyFinalize), Ok(1));
+    }),
+    ("a member holds a proof of nothing", Property::Honesty, |world| {
+        accuse(world, 3, Proof::Evidence("bad_share"), Err("the share is correct".to_owned()));
+    }),
+    ("a member saw shares of an order that is not final", Property::Honesty, |world| {
+        world.members[0].as_mut().expect("up").uncertified = 1;
+    }),
+    ("a member holds no proof", Property::Capture, |world| {
+        lie(world, AdversaryKind::EquivocatesSplit);
+        world.members[1].as_mut().expect("up").accusations.clear();
+    }),
+    ("a member holds another proof", Property::Capture, |world| {
+        lie(world, AdversaryKind::VotesTwice(VoteFaultKind::ConflictingFinalize));
+        let accusations = &mut world.members[2].as_mut().expect("up").accusations;
+        accusations[0].proof = Proof::Votes(VoteFaultKind::ConflictingNotarize);
+    }),
+    ("nobody counts an uncertified release", Property::Capture, |world| {
+        lie(world, AdversaryKind::ReleasesTwice);
+        for member in world.members.iter_mut().flatten() {
+            member.uncertified = 0;
+        }
+    }),
+    ("the adversary does nothing", Property::Capture, |world| {
+        lie(world, AdversaryKind::SilentShares);
+        world.deeds = 0;
     }),
     ("an honest member is cut off", Property::Honesty, |world| world.blocked.push((0, 1))),
 ];
@@ -203,6 +295,11 @@ const CHANGES: &[(&str, Property, Change)] = &[
 fn each_property_notices_what_breaks_it() {
     let honest = run(&Plan::new(HONEST_SEED)).observation;
     assert_eq!(properties::check(&honest), Vec::new());
+    for (_, kind) in AdversaryKind::ALL {
+        let mut world = honest.clone();
+        lie(&mut world, kind);
+        assert_eq!(properties::check(&world), Vec::new(), "{kind:?} is caught");
+    }
     for (name, property, change) in CHANGES {
         let mut world = honest.clone();
         change(&mut world);

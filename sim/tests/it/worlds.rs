@@ -1,22 +1,24 @@
-//! Twenty seeds: every fault, under every rate of loss. One test each, so that they run in parallel.
+//! Twenty seeds, one of each scenario. One test each, so that they run in parallel; the rest of two hundred
+//! by `make test-slow`.
 
 use crate::run;
 use blindfold_sim::{
+    observation::Observation,
     observer::Said,
-    plan::{ENVELOPES_PER_WALLET, Plan, WALLETS},
-    report::ReplayHint,
+    plan::{AdversaryKind, ENVELOPES_PER_WALLET, Fault, Plan, SCENARIOS, WALLETS},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
 fn keeps_every_property(seed: u64) {
-    let _hint = ReplayHint(seed, None);
     let outcome = run(&Plan::new(seed));
     let lines: Vec<String> = outcome.violations.iter().map(ToString::to_string).collect();
     assert!(lines.is_empty(), "{}\n  {}", outcome.plan, lines.join("\n  "));
+    has_something_to_judge(&outcome.observation);
+    assert_eq!(outcome.observation.recovery.is_some(), outcome.plan.calm_ms().is_some());
+}
 
-    // The properties had something to judge: every envelope was shared by enough members, voted on by
-    // a quorum, and replayed.
-    let world = &outcome.observation;
+/// Every envelope was shared by enough members, voted on by a quorum, and replayed.
+fn has_something_to_judge(world: &Observation) {
     assert_eq!(world.expected.len(), WALLETS * ENVELOPES_PER_WALLET);
     let mut sharers: BTreeMap<_, BTreeSet<usize>> = BTreeMap::new();
     let mut voters: BTreeMap<_, BTreeSet<usize>> = BTreeMap::new();
@@ -29,11 +31,11 @@ fn keeps_every_property(seed: u64) {
     }
     assert!(voters.values().any(|voters| voters.len() >= world.quorum));
     let replayed = world.replay.as_ref().expect("a replay without violations");
-    let up = world.members.iter().flatten().find(|member| member.up).expect("three are up");
+    let (_, up) = world.honest().find(|(_, member)| member.up).expect("two are up");
     let mut ordered = BTreeSet::new();
     for (height, view) in &up.heights {
         let (digest, block) = view.block.as_ref().expect("P2 holds");
-        if !block.ids.is_empty() {
+        if !block.ids.is_empty() && view.roots.is_some() {
             assert!(
                 sharers[digest].len() >= world.threshold,
                 "height {height} opened from too few shares"
@@ -66,9 +68,9 @@ seeds! {
 macro_rules! more_seeds {
     ($($name:ident = $seeds:expr),* $(,)?) => {
         $(
-            /// A hundred more worlds; run by `make test-slow`.
+            /// Sixty more worlds; run by `make test-slow`.
             #[test]
-            #[ignore = "minutes"]
+            #[ignore = "a minute"]
             fn $name() {
                 $seeds.for_each(keeps_every_property);
             }
@@ -77,18 +79,42 @@ macro_rules! more_seeds {
 }
 
 more_seeds! {
-    seeds_020_to_119 = 20..120,
-    seeds_120_to_219 = 120..220,
-    seeds_220_to_319 = 220..320,
-    seeds_320_to_419 = 320..420,
+    seeds_020_to_079 = 20..80,
+    seeds_080_to_139 = 80..140,
+    seeds_140_to_199 = 140..200,
 }
 
 #[test]
-fn the_seeds_cover_every_fault_under_every_loss() {
-    let covered: BTreeSet<_> = (0..20)
-        .map(Plan::new)
-        .map(|plan| (std::mem::discriminant(&plan.fault), plan.loss_percent))
-        .map(|(fault, loss)| (format!("{fault:?}"), loss))
-        .collect();
-    assert_eq!(covered.len(), 4 * 3);
+fn the_seeds_cover_every_fault_and_every_adversary() {
+    let (mut faults, mut kinds, mut storms) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    let mut losses: BTreeMap<u64, BTreeSet<u8>> = BTreeMap::new();
+    for (seed, plan) in (0..200).map(|seed| (seed, Plan::new(seed))) {
+        if seed < SCENARIOS {
+            let fault = format!("{:?}", plan.fault);
+            faults.insert(fault.split_whitespace().next().expect("a name").to_owned());
+        }
+        if seed < 2 * SCENARIOS {
+            kinds.extend(plan.adversary.map(|adversary| format!("{:?}", adversary.kind)));
+        }
+        storms.insert(plan.storm);
+        losses.entry(seed % SCENARIOS).or_default().insert(plan.loss_percent);
+        // Nobody is asked to survive a member that is gone for good besides one that lies.
+        assert!(plan.adversary.is_none() || !plan.fault.lasts());
+        let away = plan.fault.member();
+        assert!(away.is_none() || away != plan.adversary.map(|adversary| adversary.member));
+    }
+    assert_eq!(faults.len(), 6);
+    assert_eq!(kinds.len(), AdversaryKind::ALL.len());
+    assert_eq!(storms.len(), 2);
+    assert!(losses.values().all(|losses| losses.len() == 3), "{losses:?}");
+}
+
+/// A kept world proves little if the adversary had no chance to do harm.
+#[test]
+fn an_adversary_is_in_the_world_that_it_is_put_into() {
+    let plan = Plan::new(2);
+    assert!(matches!(plan.fault, Fault::Crash { .. }));
+    let plan = plan.with_adversary(AdversaryKind::GarbageShares);
+    assert_eq!(plan.fault, Fault::None);
+    assert!(plan.to_string().contains("sends garbage shares"), "{plan}");
 }
