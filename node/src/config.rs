@@ -12,6 +12,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use crate::gateway::config::GatewayConfig;
+
 /// Largest `node.toml` that is read, in bytes.
 const MAX_CONFIG_BYTES: u64 = 1 << 20;
 
@@ -44,6 +46,8 @@ pub struct NodeConfig {
     pub mempool: MempoolConfig,
     /// The database.
     pub storage: StorageConfig,
+    /// The gateway for wallets that do not seal; used by `blindfold gateway` alone.
+    pub gateway: GatewayConfig,
 }
 
 /// What a node does.
@@ -180,6 +184,7 @@ impl Default for NodeConfig {
             metrics: MetricsConfig::default(),
             mempool: MempoolConfig::default(),
             storage: StorageConfig::default(),
+            gateway: GatewayConfig::default(),
         }
     }
 }
@@ -283,7 +288,12 @@ impl NodeConfig {
         }
         let mut config = Self::parse(&std::fs::read_to_string(path).map_err(failed)?)?;
         let folder = path.parent().unwrap_or(Path::new(""));
-        for relative in [&mut config.data_dir, &mut config.genesis, &mut config.secrets] {
+        for relative in [
+            &mut config.data_dir,
+            &mut config.genesis,
+            &mut config.secrets,
+            &mut config.gateway.payer_key,
+        ] {
             // `join` leaves an absolute path as it is.
             *relative = folder.join(&*relative);
         }

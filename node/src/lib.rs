@@ -6,6 +6,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod gateway;
 pub mod identity;
 mod listen;
 pub mod member;

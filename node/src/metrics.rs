@@ -57,6 +57,17 @@ pub fn connection_refused() {
     counter!(CONNECTIONS_REFUSED).increment(1);
 }
 
+/// Transactions that the gateway holds.
+pub const GATEWAY_HELD: &str = "blindfold_gateway_held_transactions";
+/// Escrow of the gateway's payer.
+pub const GATEWAY_ESCROW: &str = "blindfold_gateway_escrow_wei";
+
+/// Sets how many transactions the gateway holds, and its payer's escrow.
+pub fn gateway(held: usize, escrow_wei: f64) {
+    gauge!(GATEWAY_HELD).set(held as f64);
+    gauge!(GATEWAY_ESCROW).set(escrow_wei);
+}
+
 /// Counts one RPC call.
 pub fn rpc_call(method: &'static str, took: Duration, ok: bool) {
     let outcome = if ok { "ok" } else { "error" };

@@ -4,6 +4,7 @@
 
 pub mod committee;
 pub mod devnet;
+pub mod gateway;
 pub mod inspect;
 pub mod node;
 pub mod tx;
@@ -26,6 +27,9 @@ enum Command {
     /// One member or follower.
     #[command(subcommand)]
     Node(node::NodeCommand),
+    /// An Ethereum JSON-RPC on this machine for wallets that do not seal.
+    #[command(subcommand)]
+    Gateway(gateway::GatewayCommand),
     /// Committee keys.
     #[command(subcommand)]
     Committee(committee::CommitteeCommand),
@@ -42,6 +46,7 @@ pub fn run(cli: Cli) -> ExitCode {
     let result = match cli.command {
         Command::Devnet(args) => devnet::run(args),
         Command::Node(command) => node::run(command),
+        Command::Gateway(command) => gateway::run(command),
         Command::Committee(command) => committee::run(command),
         Command::Tx(command) => tx::run(*command),
         Command::Inspect(command) => inspect::run(command),

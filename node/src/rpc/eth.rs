@@ -186,7 +186,7 @@ fn calls(module: &mut RpcModule<Context>) -> Result<(), RegisterMethodError> {
 
 /// The fields of an RPC call object that this chain understands. Nonce and chain id are ignored,
 /// as Ethereum clients ignore them for calls.
-fn call_request(request: TransactionRequest, gas_cap: u64) -> Answer<CallRequest> {
+pub(crate) fn call_request(request: TransactionRequest, gas_cap: u64) -> Answer<CallRequest> {
     if request.blob_versioned_hashes.is_some() || request.max_fee_per_blob_gas.is_some() {
         return Err(errors::invalid_params("blob transactions do not exist on this chain"));
     }
@@ -248,7 +248,7 @@ impl Context {
     ///
     /// The chain may grow between finding out what the newest height is and reading its state. Where
     /// a tag was asked for, that is no error: it means a newer height by now.
-    fn on_state_at<T>(
+    pub(crate) fn on_state_at<T>(
         &self,
         at: Option<BlockId>,
         read: impl Fn(u64) -> Result<T, ReadError>,
@@ -293,7 +293,7 @@ impl Context {
     }
 
     /// Block and index of an executed transaction.
-    fn find_transaction(&self, hash: B256) -> Answer<Option<(Arc<BlockView>, usize)>> {
+    pub(crate) fn find_transaction(&self, hash: B256) -> Answer<Option<(Arc<BlockView>, usize)>> {
         let Some(place) = self.api.transaction_location(hash)? else { return Ok(None) };
         let view = self.api.block(place.height)?;
         Ok(view.map(|view| (view, place.index as usize)))

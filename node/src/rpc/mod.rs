@@ -20,16 +20,16 @@
 //! nor logged. `docs/rpc.md` lists every method with its limits and error codes.
 
 pub mod api;
-mod convert;
-mod errors;
-mod eth;
+pub(crate) mod convert;
+pub(crate) mod errors;
+pub(crate) mod eth;
 mod fees;
 mod gate;
 mod logs;
 mod net;
 pub mod reasons;
 mod sealed;
-mod server;
+pub(crate) mod server;
 mod subscriptions;
 
 #[cfg(test)]

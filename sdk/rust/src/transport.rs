@@ -47,13 +47,21 @@ impl HttpTransport {
     /// # Errors
     /// If the URL does not begin with `http://`.
     pub fn new(url: &str) -> Result<Self, TransportError> {
+        Self::with_timeout(url, REQUEST_TIMEOUT)
+    }
+
+    /// As [`Self::new`], with another bound on the time of a request than [`REQUEST_TIMEOUT`].
+    ///
+    /// # Errors
+    /// If the URL does not begin with `http://`.
+    pub fn with_timeout(url: &str, timeout: Duration) -> Result<Self, TransportError> {
         if !url.starts_with("http://") {
             let problem =
                 "only http:// is built in; bring a Transport of your own for others".to_owned();
             return Err(TransportError { node: url.to_owned(), problem });
         }
         let config = ureq::Agent::config_builder()
-            .timeout_global(Some(REQUEST_TIMEOUT))
+            .timeout_global(Some(timeout))
             .max_redirects(0)
             .proxy(None)
             // Error answers carry a JSON body too.
