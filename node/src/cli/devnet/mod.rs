@@ -7,6 +7,7 @@
 mod audit;
 mod bot;
 mod contracts;
+mod gateway;
 mod live;
 mod processes;
 mod rng;
@@ -68,6 +69,9 @@ pub struct DevnetArgs {
     /// Fixes keys and the wallets' choices.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Start no gateway for wallets that do not seal.
+    #[arg(long)]
+    no_gateway: bool,
     /// Folder for keys, databases and logs. Default: a new one in the temporary folder, removed at the
     /// end of a good run with --exit.
     #[arg(long)]
@@ -98,6 +102,20 @@ pub fn run(args: DevnetArgs) -> Result<ExitCode> {
             return Ok(ExitCode::SUCCESS);
         }
         return Err(error);
+    }
+    if let Some(config) = written.followers.first() {
+        match processes.start_gateway(config, &folder, &interrupted) {
+            Ok(url) => gateway::print(&url, args.seed),
+            Err(_) if interrupted.load(Ordering::Relaxed) => {
+                processes.stop();
+                eprintln!("interrupted");
+                return Ok(ExitCode::SUCCESS);
+            }
+            Err(error) => {
+                processes.stop();
+                return Err(error.wrap_err(format!("see the logs in {}", folder.display())));
+            }
+        }
     }
     eprintln!("{} members are up; deploying two tokens and an exchange", args.nodes);
 
@@ -131,7 +149,8 @@ pub fn run(args: DevnetArgs) -> Result<ExitCode> {
     let killed = processes.stop();
     if !killed.is_empty() {
         eprintln!(
-            "members {killed:?} did not stop by themselves; see their logs in {}",
+            "{} did not stop by themselves; see their logs in {}",
+            killed.join(", "),
             folder.display()
         );
         return Ok(ExitCode::from(1));
@@ -194,16 +213,26 @@ fn write_network(
 ) -> Result<WrittenNetwork> {
     let funded: BTreeMap<_, _> =
         cast.addresses().into_iter().map(|address| (address, U256::from(FUNDS_WEI))).collect();
+    let (mut alloc, mut escrow) = (funded.clone(), funded);
+    if !args.no_gateway {
+        alloc.insert(gateway::guest(args.seed)?.address(), U256::from(FUNDS_WEI));
+        escrow.insert(gateway::payer(args.seed)?.address(), U256::from(FUNDS_WEI));
+    }
+    let followers = usize::from(!args.no_gateway);
     let plan = Plan {
         chain_id: CHAIN_ID,
         members: args.nodes,
-        followers: 0,
+        followers,
         seed: Zeroizing::new(Choices::new(args.seed, "dealer").bytes()),
         params: ChainParams::default(),
-        alloc: funded.clone(),
-        escrow: funded,
+        alloc,
+        escrow,
     };
-    plan.write(folder, &free_addresses(args.nodes)?)
+    let written = plan.write(folder, &free_addresses(args.nodes + followers)?)?;
+    if let Some(config) = written.followers.first() {
+        gateway::configure(config, &written.configs, args.seed)?;
+    }
+    Ok(written)
 }
 
 /// Ports that are free now, three per member. All are held until all are found, so that they differ.
@@ -242,6 +271,26 @@ impl Processes {
         Ok(processes)
     }
 
+    /// Starts the gateway and waits until it follows; returns where it listens.
+    fn start_gateway(
+        &mut self,
+        config: &std::path::Path,
+        folder: &std::path::Path,
+        interrupted: &AtomicBool,
+    ) -> Result<String> {
+        let log = folder.join("gateway.log");
+        self.members.push(MemberProcess::start_gateway(config, &log)?);
+        let url = format!("http://{}", crate::config::NodeConfig::read(config)?.rpc.listen);
+        let deadline = Instant::now() + START_TIMEOUT;
+        while !gateway::follows(&url)? {
+            self.check_alive()?;
+            ensure!(!interrupted.load(Ordering::Relaxed), "interrupted");
+            ensure!(Instant::now() < deadline, "the gateway did not follow within {START_TIMEOUT:?}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(url)
+    }
+
     fn check_alive(&mut self) -> Result<()> {
         self.members.iter_mut().try_for_each(MemberProcess::check_alive)
     }
@@ -267,7 +316,7 @@ impl Processes {
         Ok(())
     }
 
-    fn stop(&mut self) -> Vec<usize> {
+    fn stop(&mut self) -> Vec<String> {
         let killed = processes::stop_all(&mut self.members);
         self.members.clear();
         killed

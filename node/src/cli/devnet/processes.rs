@@ -1,4 +1,4 @@
-//! Members as operating-system processes of their own.
+//! Members, and the gateway, as operating-system processes of their own.
 //!
 //! A child's standard input is a pipe that only this process holds; a member started with
 //! `--stop-with-stdin` leaves when it closes. So members end cleanly when the devnet does, also
@@ -18,9 +18,9 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Lines of a dead member's log that are shown.
 const LOG_TAIL_LINES: usize = 12;
 
-/// One member process.
+/// The process of one member, or of the gateway.
 pub struct MemberProcess {
-    index: usize,
+    name: String,
     child: Child,
     log: PathBuf,
 }
@@ -28,6 +28,15 @@ pub struct MemberProcess {
 impl MemberProcess {
     /// Starts the member whose configuration is at `config`; its log goes to `log`.
     pub fn start(index: usize, config: &Path, log: &Path) -> Result<Self> {
+        Self::start_as(format!("member {index}"), "node", config, log)
+    }
+
+    /// Starts the gateway whose configuration is at `config`; its log goes to `log`.
+    pub fn start_gateway(config: &Path, log: &Path) -> Result<Self> {
+        Self::start_as("the gateway".to_owned(), "gateway", config, log)
+    }
+
+    fn start_as(name: String, command: &str, config: &Path, log: &Path) -> Result<Self> {
         let program =
             std::env::current_exe().wrap_err("cannot find the blindfold binary itself")?;
         let file = File::options()
@@ -36,22 +45,22 @@ impl MemberProcess {
             .open(log)
             .wrap_err_with(|| format!("cannot open {}", log.display()))?;
         let child = Command::new(&program)
-            .args(["node", "run", "--stop-with-stdin", "--config"])
+            .args([command, "run", "--stop-with-stdin", "--config"])
             .arg(config)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(file)
             .spawn()
             .wrap_err_with(|| format!("cannot start {}", program.display()))?;
-        Ok(Self { index, child, log: log.to_path_buf() })
+        Ok(Self { name, child, log: log.to_path_buf() })
     }
 
     /// Fails, with the end of its log, if the member has left.
     pub fn check_alive(&mut self) -> Result<()> {
         if let Some(status) = self.child.try_wait()? {
             bail!(
-                "member {} left ({status}); the end of {}:\n{}",
-                self.index,
+                "{} left ({status}); the end of {}:\n{}",
+                self.name,
                 self.log.display(),
                 tail(&self.log)
             );
@@ -84,15 +93,15 @@ impl MemberProcess {
     }
 }
 
-/// Stops all members together. Returns the indices of those that had to be killed.
-pub fn stop_all(members: &mut [MemberProcess]) -> Vec<usize> {
+/// Stops all processes together. Returns the names of those that had to be killed.
+pub fn stop_all(members: &mut [MemberProcess]) -> Vec<String> {
     for member in members.iter_mut() {
         member.ask_to_stop();
     }
     let deadline = Instant::now() + STOP_TIMEOUT;
     members
         .iter_mut()
-        .filter_map(|member| (!member.wait_stopped(deadline)).then_some(member.index))
+        .filter_map(|member| (!member.wait_stopped(deadline)).then(|| member.name.clone()))
         .collect()
 }
 
