@@ -1,10 +1,15 @@
 // Foundry's cast, as a person uses it.
 import { spawnSync } from 'node:child_process'
+import { readdirSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { GAP, bytecode, expect, hash, key, marker, url } from './common.mjs'
 
-const program = process.env.CAST ?? fileURLToPath(new URL('node_modules/.bin/cast', import.meta.url))
-const run = (...args) => spawnSync(program, [...args, '--rpc-url', url], { encoding: 'utf8', timeout: 120_000 })
+// The package's launcher swallows the exit code, so the program itself is called.
+const packages = fileURLToPath(new URL('node_modules/@foundry-rs/', import.meta.url))
+const platform = readdirSync(packages).find((name) => name.startsWith('cast-'))
+const program = process.env.CAST ?? `${packages}${platform}/bin/cast`
+const env = { ...process.env, ETH_RPC_URL: url }
+const run = (...args) => spawnSync(program, args, { encoding: 'utf8', timeout: 120_000, env })
 const cast = (...args) => {
   const { status, stdout, stderr } = run(...args)
   expect(status === 0, `cast ${args.join(' ').slice(0, 200)}: ${stderr}`)
