@@ -164,7 +164,7 @@ impl Gateway {
             let length = sealed.bytes.len();
             let charge_wei =
                 fees::charge(self.params(), &sealed.header, length, base_fee, used_gas);
-            return Ok(Fate::Ended { sealed: sealed.clone(), end, charge_wei });
+            return Ok(Fate::Ended { sealed: Box::new(sealed.clone()), end, charge_wei });
         }
         Ok(Fate::Missing)
     }
@@ -373,7 +373,7 @@ impl Gateway {
 /// What became of a slot.
 enum Fate {
     Ordered,
-    Ended { sealed: Sealed, end: End, charge_wei: U256 },
+    Ended { sealed: Box<Sealed>, end: End, charge_wei: U256 },
     Missing,
 }
 

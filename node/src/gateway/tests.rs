@@ -402,7 +402,8 @@ fn what_is_wrong_is_said_in_the_words_wallets_know() {
         change(&mut unsigned);
         crate::cli::tx::sign(unsigned, &sender(1))
     };
-    let expected: [(&dyn Fn(&mut TxEip1559), &str); 8] = [
+    type Change<'a> = &'a dyn Fn(&mut TxEip1559);
+    let expected: [(Change, &str); 8] = [
         (&|tx| tx.nonce = 2, "nonce too low: next nonce 3, tx nonce 2"),
         (&|tx| tx.chain_id += 1, "invalid chain id for signer"),
         (&|tx| tx.gas_limit = 20_999, "intrinsic gas too low"),

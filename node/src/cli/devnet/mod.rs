@@ -285,7 +285,10 @@ impl Processes {
         while !gateway::follows(&url)? {
             self.check_alive()?;
             ensure!(!interrupted.load(Ordering::Relaxed), "interrupted");
-            ensure!(Instant::now() < deadline, "the gateway did not follow within {START_TIMEOUT:?}");
+            ensure!(
+                Instant::now() < deadline,
+                "the gateway did not follow within {START_TIMEOUT:?}"
+            );
             std::thread::sleep(Duration::from_millis(50));
         }
         Ok(url)
