@@ -22,6 +22,7 @@ use crate::{
     events::{self, ActivitySink, FaultSink, OrderingReporter},
     gossip::{self, WatchHandle},
     schedule::{LeaderSchedule, ScheduleElector, ScheduleError},
+    screen::Screened,
     validity::LeaderBook,
     watch::Watch,
 };
@@ -431,7 +432,9 @@ where
             strategy: Sequential,
         },
     );
-    let broadcast_task = broadcast.start(network.blocks);
+    let (block_sender, block_receiver) = network.blocks;
+    let screened = Screened::new(block_receiver, codec.clone(), network.blocker.clone());
+    let broadcast_task = broadcast.start((block_sender, screened));
 
     // Marshal: durable blocks in height order, and backfill.
     let resolver = backfill::init(

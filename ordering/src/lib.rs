@@ -27,6 +27,7 @@ pub mod events;
 mod gossip;
 pub mod rule;
 pub mod schedule;
+mod screen;
 pub mod store;
 pub mod validity;
 pub mod watch;

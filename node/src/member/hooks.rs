@@ -92,8 +92,7 @@ impl ChainHooks for Hooks {
 
     fn candidates(&self) -> Vec<CheckedEnvelope> {
         self.offered.store(self.shared.candidates_version(), Ordering::Release);
-        let pool = self.shared.pool.lock();
-        pool::candidates(&self.shared, &pool)
+        pool::candidates(&self.shared)
     }
 
     fn new_candidates(&self) -> impl Future<Output = ()> + Send {

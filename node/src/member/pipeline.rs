@@ -54,8 +54,9 @@ use tracing::{debug, error, info, warn};
 
 /// Threads that one decision or release may use.
 const WORKER_THREADS: usize = 2;
-/// Peers' messages that wait for the loop.
-pub const SHARE_QUEUE: usize = 1_024;
+/// Peers' messages that wait for the loop. A message may hold the openings of a whole height, and the
+/// transport keeps more of them back.
+pub const SHARE_QUEUE: usize = 32;
 /// How often resends and late openings are looked at.
 const TICK: Duration = Duration::from_millis(100);
 /// Opened heights that wait for a lower one.

@@ -18,8 +18,8 @@ use crate::{
     metrics,
     rpc::{api::SubmitError, reasons},
 };
-use alloy_primitives::{B256, Bytes};
-use blindfold_mempool::{Change, Mempool, OrderedEnvelope, Rejection};
+use alloy_primitives::{Address, B256, Bytes};
+use blindfold_mempool::{Change, OrderedEnvelope, Rejection};
 use blindfold_ordering::engine::Identity;
 use blindfold_wire::{
     checked::{CheckedEnvelope, EnvelopeError},
@@ -209,6 +209,9 @@ fn admit(
 ) -> Result<B256, Rejection> {
     let envelope = verdict?;
     let id = envelope.id();
+    // Locked before the account is read: else a height could become final between the two, and take from the
+    // pool what is then admitted again.
+    let mut pool = shared.pool.lock();
     let accounts = match shared.chain.accounts([envelope.payer()]) {
         Ok(accounts) => accounts,
         Err(error) => {
@@ -218,7 +221,7 @@ fn admit(
         }
     };
     let height = accounts.height;
-    shared.pool.lock().admit(envelope, &accounts, height)?;
+    pool.admit(envelope, &accounts, height)?;
     metrics::envelopes("admitted", 1);
     Ok(id)
 }
@@ -308,14 +311,18 @@ fn refusal(rejection: &Rejection) -> SubmitError {
 }
 
 /// Candidates for the leader: a few blocks' worth, since the newest blocks may be in flight.
-pub fn candidates(shared: &Shared, pool: &Mempool) -> Vec<CheckedEnvelope> {
+///
+/// Accounts are read without the pool's lock, for there may be as many as envelopes. Should a height become
+/// final between the two, the order rule leaves out what it took.
+pub fn candidates(shared: &Shared) -> Vec<CheckedEnvelope> {
     const BLOCKS_OFFERED: usize = 4;
     let params = &shared.genesis.params;
-    let Ok(accounts) = shared.chain.accounts(pool.payers()) else { return Vec::new() };
+    let payers: Vec<Address> = shared.pool.lock().payers().collect();
+    let Ok(accounts) = shared.chain.accounts(payers) else { return Vec::new() };
     let limit = |per_block: u64| {
         usize::try_from(per_block).unwrap_or(usize::MAX).saturating_mul(BLOCKS_OFFERED)
     };
-    pool.candidates(
+    shared.pool.lock().candidates(
         &accounts,
         &blindfold_mempool::BlockTarget {
             height: accounts.height.saturating_add(1),

@@ -486,3 +486,52 @@ fn handshakes_are_bounded_per_address_and_in_total() {
     drop(first);
     assert!(handshakes.enter(ip(1), 3, 2).is_some());
 }
+
+/// First packets of handshakes that nobody goes on with, as from a spoofed address.
+#[test]
+fn a_flood_of_unfinished_handshakes_keeps_no_peer_out() {
+    run(async {
+        const FLOOD: usize = 300;
+        let (low, high) = if key(1) < key(2) { (1, 2) } else { (2, 1) };
+        let mut listener = start(config(high, 0), [small(), large()]);
+        let both = [key(low), key(high)];
+        listener.control.track(0, Set::from_iter_dedup(both.clone()));
+        let target = listener.transport.local_addr().expect("bound");
+
+        let raw = Endpoint::client(SocketAddr::from(([127, 0, 0, 1], 0))).expect("bind");
+        let stranger = Identity::from_seed([77; 32]).expect("seed");
+        let crypto = tls::client_crypto(&stranger, &GENESIS, key(high)).expect("crypto");
+        let client = quinn::ClientConfig::new(Arc::new(crypto));
+        // It dials a socket that only passes the first packet on.
+        let spoofed = tokio::net::UdpSocket::bind("127.0.0.2:0").await.expect("bind");
+        let aside = spoofed.local_addr().expect("bound");
+        let mut packet = [0; 2_048];
+        let (mut sent, mut unfinished) = (0, Vec::new());
+        while sent < FLOOD {
+            let dialed = raw.connect_with(client.clone(), aside, tls::SERVER_NAME).expect("config");
+            let (length, from) = spoofed.recv_from(&mut packet).await.expect("a packet");
+            if from.ip() == target.ip() && from != target {
+                spoofed.send_to(&packet[..length], target).await.expect("sent");
+                sent += 1;
+            }
+            // Kept, or it would say farewell and free its place.
+            unfinished.push(dialed);
+        }
+
+        let mut peer = start(config(low, 0), [small(), large()]);
+        peer.control.set_address(key(high), listener.address());
+        peer.control.track(0, Set::from_iter_dedup(both));
+        until("a peer gets in", || {
+            peer.control.connected().len() == 1 && listener.control.connected().len() == 1
+        })
+        .await;
+        assert!(peer.send_small(&key(high), "through"));
+        assert_eq!(listener.recv_small().await.1, "through");
+        // They cost their places for a moment, and nothing after.
+        until("the unfinished are given up", || {
+            listener.control.stats().handshakes_refused as usize >= config::RETRY_HANDSHAKES
+        })
+        .await;
+        assert_eq!(listener.control.stats().links_opened, 1);
+    });
+}

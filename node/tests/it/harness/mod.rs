@@ -192,6 +192,11 @@ impl Network {
         self.processes[member].as_ref().expect("a running member").signal("CONT");
     }
 
+    /// Bytes of memory that a running member holds.
+    pub fn resident_bytes(&self, member: usize) -> u64 {
+        self.processes[member].as_ref().expect("a running member").resident_bytes()
+    }
+
     /// A payer with the funds it was given in `prepare`.
     pub fn wallet(&self, key: SigningKey) -> Payer {
         Payer::new(key, self.clients[0].committee().clone())

@@ -76,6 +76,14 @@ impl MemberProcess {
         }
     }
 
+    /// Bytes of memory it holds.
+    pub fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.expect("Linux tells");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a figure");
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1_024
+    }
+
     /// Sends a signal by name. The child has not been waited for, so its number is still its own.
     pub fn signal(&self, name: &str) {
         let sent =
