@@ -5,6 +5,9 @@ use crate::{observation::Observation, world::LEADER_TIMEOUT_MS};
 /// From the end of all faults to the next final height, at most: two leader time-outs, and a slack for
 /// the messages in between.
 pub const RECOVERY_MS: u64 = 2 * LEADER_TIMEOUT_MS + 1_000;
+/// So much longer with an adversary: where all others are needed, its shares are missed, and a member
+/// waits so long before it asks for an opening that it cannot make itself.
+pub const PATIENCE_MS: u64 = 1_500;
 
 /// Liveness. Every envelope was admitted, and at every member that is up it came to the end that its
 /// content calls for, the same everywhere; no member that is up gave up.
@@ -33,11 +36,12 @@ pub fn liveness(world: &Observation) -> Vec<String> {
 }
 
 /// Recovery. Once every fault of links and processes has stopped, the next height is final at an honest
-/// member within [`RECOVERY_MS`].
+/// member within [`RECOVERY_MS`], or [`PATIENCE_MS`] later if there is an adversary.
 pub fn recovery(world: &Observation) -> Vec<String> {
     let Some(recovery) = &world.recovery else { return Vec::new() };
     let next_ms = recovery.next_ms.map(|next_ms| next_ms.saturating_sub(recovery.calm_ms));
-    if next_ms.is_some_and(|next_ms| next_ms <= RECOVERY_MS) {
+    let bound_ms = RECOVERY_MS + if world.adversary.is_some() { PATIENCE_MS } else { 0 };
+    if next_ms.is_some_and(|next_ms| next_ms <= bound_ms) {
         return Vec::new();
     }
     let took = next_ms.map_or("never final".to_owned(), |ms| format!("final after {ms} ms"));
