@@ -64,10 +64,16 @@ pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(2);
 /// Silence after which a link is given up.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(8);
 
+/// Time an attempt to dial may take. Short, as the last packets of an attempt are far apart: the next
+/// attempt's first one reaches a peer that is back sooner.
+pub const DIAL_TIMEOUT: Duration = Duration::from_secs(3);
+/// Round-trip time assumed before one is measured. A lost first packet is repeated after three of them.
+pub const INITIAL_RTT: Duration = Duration::from_millis(100);
 /// First pause before dialing again.
 pub const BACKOFF_BASE_MS: u64 = 100;
-/// Longest pause before dialing again.
-pub const BACKOFF_MAX_MS: u64 = 3_000;
+/// Longest pause before dialing again: well below a leader time-out, so that a member which was away
+/// has its links back before the next view is lost.
+pub const BACKOFF_MAX_MS: u64 = 1_000;
 /// A link that lived this long starts over with [`BACKOFF_BASE_MS`].
 pub const STABLE_LINK: Duration = Duration::from_secs(5);
 

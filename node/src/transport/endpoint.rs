@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Instant};
 
 use commonware_cryptography::ed25519::PublicKey;
-use quinn::{Endpoint, EndpointConfig, Incoming, TransportConfig as QuicConfig, VarInt};
+use quinn::{
+    ConnectionId, ConnectionIdGenerator, Endpoint, EndpointConfig, Incoming,
+    TransportConfig as QuicConfig, VarInt,
+};
 use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
@@ -12,8 +15,9 @@ use tokio::{
 use super::{
     Identity, TransportError,
     config::{
-        HANDSHAKE_TIMEOUT, IDLE_TIMEOUT, KEEP_ALIVE_INTERVAL, MAX_CHANNELS, MAX_HANDSHAKES,
-        MAX_HANDSHAKES_PER_IP, RETRY_HANDSHAKES, STABLE_LINK, STREAM_WINDOW_BYTES,
+        DIAL_TIMEOUT, HANDSHAKE_TIMEOUT, IDLE_TIMEOUT, INITIAL_RTT, KEEP_ALIVE_INTERVAL,
+        MAX_CHANNELS, MAX_HANDSHAKES, MAX_HANDSHAKES_PER_IP, RETRY_HANDSHAKES, STABLE_LINK,
+        STREAM_WINDOW_BYTES,
     },
     link,
     meter::short_name,
@@ -35,9 +39,32 @@ fn quic_config() -> Result<Arc<QuicConfig>, TransportError> {
         .receive_window(VarInt::from_u32(LINK_WINDOW_BYTES))
         .send_window(u64::from(LINK_WINDOW_BYTES))
         .datagram_receive_buffer_size(None)
+        .initial_rtt(INITIAL_RTT)
         .keep_alive_interval(Some(KEEP_ALIVE_INTERVAL))
         .max_idle_timeout(Some(idle));
     Ok(Arc::new(quic))
+}
+
+/// Random connection ids without a mark of this run. The library's default ids carry one, and a packet
+/// without it is dropped in silence: a restarted node would never tell its peers, by a stateless reset,
+/// that their links to the run before are gone, and they would wait [`IDLE_TIMEOUT`] to find out.
+struct UnmarkedIds;
+
+/// Bytes of a connection id.
+const CONNECTION_ID_BYTES: usize = 8;
+
+impl ConnectionIdGenerator for UnmarkedIds {
+    fn generate_cid(&mut self) -> ConnectionId {
+        ConnectionId::new(&rand::random::<[u8; CONNECTION_ID_BYTES]>())
+    }
+
+    fn cid_len(&self) -> usize {
+        CONNECTION_ID_BYTES
+    }
+
+    fn cid_lifetime(&self) -> Option<std::time::Duration> {
+        None
+    }
 }
 
 /// Binds the UDP socket. Must run inside a tokio runtime.
@@ -51,7 +78,8 @@ pub(super) fn bind(
     let crypto = tls::server_crypto(identity, genesis_hash, shared)?;
     let mut server = quinn::ServerConfig::with_crypto(Arc::new(crypto));
     server.transport_config(quic_config()?).max_incoming(MAX_HANDSHAKES).migration(true);
-    let endpoint_config = EndpointConfig::new(identity.reset_key());
+    let mut endpoint_config = EndpointConfig::new(identity.reset_key());
+    endpoint_config.cid_generator(|| Box::new(UnmarkedIds));
     let bound = std::net::UdpSocket::bind(listen);
     let socket = bound.map_err(|source| TransportError::Bind { listen, source })?;
     Endpoint::new(endpoint_config, Some(server), socket, runtime)
@@ -175,7 +203,7 @@ async fn dial(
             && let Some(address) = shared.address(&peer.key)
         {
             let dialed = connect(&endpoint, &config, &address, attempt);
-            match timeout(HANDSHAKE_TIMEOUT, dialed).await {
+            match timeout(DIAL_TIMEOUT, dialed).await {
                 Ok(Ok((connection, first))) => {
                     let since = Instant::now();
                     link::run(shared.clone(), peer.clone(), connection, Some(first)).await;

@@ -412,14 +412,19 @@ async fn raw_peer() -> (Node, Endpoint, quinn::Connection) {
     let (low, high) = if key(1) < key(2) { (1, 2) } else { (2, 1) };
     let mut listener = start(config(high, 0), [small(), large()]);
     listener.control.track(0, Set::from_iter_dedup([key(low), key(high)]));
+    let target = listener.transport.local_addr().expect("bound");
+    let (raw, connection) = dial_raw(low, high, target).await;
+    (listener, raw, connection)
+}
+
+/// Dials `target`, which has the key of seed `high`, as the peer of seed `low`.
+async fn dial_raw(low: u8, high: u8, target: SocketAddr) -> (Endpoint, quinn::Connection) {
     let identity = Identity::from_seed([low; 32]).expect("seed");
     let crypto = tls::client_crypto(&identity, &GENESIS, key(high)).expect("crypto");
     let raw = Endpoint::client(SocketAddr::from(([127, 0, 0, 1], 0))).expect("bind");
     let client = quinn::ClientConfig::new(Arc::new(crypto));
-    let target = listener.transport.local_addr().expect("bound");
     let dialed = raw.connect_with(client, target, tls::SERVER_NAME).expect("config");
-    let connection = dialed.await.expect("a known key may connect");
-    (listener, raw, connection)
+    (raw, dialed.await.expect("a known key may connect"))
 }
 
 async fn closed_for_a_fault(connection: &quinn::Connection) {
@@ -430,6 +435,40 @@ async fn closed_for_a_fault(connection: &quinn::Connection) {
             if close.error_code == expected),
         "{closed:?}"
     );
+}
+
+/// A crash says no farewell. The next run answers what is sent to the one before with a reset, so the
+/// peer need not wait until its link has been silent for long.
+#[test]
+fn a_restart_after_a_crash_is_told_at_once() {
+    let crashing = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("runtime");
+    run(async move {
+        let (low, high) = if key(1) < key(2) { (1, 2) } else { (2, 1) };
+        let listen = move |port| {
+            let listener = start(config(high, port), [small(), large()]);
+            let mut control = listener.control.clone();
+            control.track(0, Set::from_iter_dedup([key(low), key(high)]));
+            listener
+        };
+        let listener = crashing.spawn(async move { listen(0) }).await.expect("started");
+        let target = listener.transport.local_addr().expect("bound");
+        let (_raw, connection) = dial_raw(low, high, target).await;
+        // All tasks are dropped where they are, so that nobody is left to say farewell.
+        let crash = std::thread::spawn(move || crashing.shutdown_timeout(PATIENCE));
+        crash.join().expect("crashed");
+        drop(listener);
+        until("the port is free", || std::net::UdpSocket::bind(target).is_ok()).await;
+
+        let _again = listen(target.port());
+        let mut stream = connection.open_uni().await.expect("credit");
+        let _ = stream.write_all(&[0; 64]).await;
+        let closed = timeout(PATIENCE, connection.closed()).await.expect("closed");
+        assert!(matches!(closed, quinn::ConnectionError::Reset), "{closed:?}");
+    });
 }
 
 #[test]
