@@ -112,7 +112,22 @@ fn run_node(args: RunArgs) -> Result<ExitCode> {
     let runner = runtime::Runner::new(
         runtime::Config::new().with_storage_directory(loaded.config.data_dir.join("engine")),
     );
-    runner.start(|context| serve(context, loaded, args.stop_with_stdin))
+    let serving = || runner.start(|context| serve(context, loaded, args.stop_with_stdin));
+    // The engine library panics where it cannot write; nothing of the node outlives that. To whoever
+    // runs the node it is an error like any other.
+    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(serving)) {
+        Ok(outcome) => outcome,
+        Err(panic) => bail!(
+            "a task of the node failed: {}. If that names the disk, make room or repair it and start the node \
+             again: it goes on from its database",
+            panic_message(panic.as_ref())
+        ),
+    }
+}
+
+fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no reason given")
 }
 
 async fn serve(
