@@ -44,12 +44,23 @@ else
 endif
 
 .PHONY: test-slow
-test-slow: ## the same with ignored tests and 2,048 cases per property that sets no count of its own
+test-slow: ## the same with slow tests, 2,048 cases per property that sets no count of its own, and test-machine
 ifeq ($(NEXTEST),yes)
-	@$(ENV) PROPTEST_CASES=2048 cargo nextest run --locked --workspace --run-ignored all
+	@$(ENV) PROPTEST_CASES=2048 cargo nextest run --locked --workspace --run-ignored all -E 'not test(/^machine::/)'
 else
-	@$(ENV) PROPTEST_CASES=2048 cargo test --locked --workspace --lib --bins --tests --no-fail-fast -- --include-ignored
+	@$(ENV) PROPTEST_CASES=2048 cargo test --locked --workspace --lib --bins --tests --no-fail-fast -- --include-ignored --skip machine::
 endif
+	@$(MAKE) test-machine
+
+# What the machine lacks is printed as NOT RUN and counted as such (the script's exit code 77): no failure, and no
+# pass either.
+.PHONY: test-machine
+test-machine: ## faults that need root, a C compiler or network namespaces: full disk, wrong clock, partitions
+	@bash scripts/machine.sh || [ $$? = 77 ]
+
+.PHONY: test-netns
+test-netns: ## of these, the members in network namespaces: partitions, 100 ms delay and 5 % loss, heal
+	@bash scripts/machine.sh netns:: || [ $$? = 77 ]
 
 .PHONY: sim
 sim: ## replay one simulated world, SEED=n (without: the default seeds)

@@ -5,5 +5,6 @@ mod faults;
 mod gateway;
 #[allow(dead_code)] // shared; some helpers wait for their tests
 mod harness;
+mod machine;
 mod network;
 mod tidy;

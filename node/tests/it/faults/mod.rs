@@ -4,4 +4,6 @@
 //! ordered is lost, no two members differ, nobody signed twice, and the network went on. How fast it
 //! did is reported, in leader time-outs, and not asserted: see `harness::recovery`.
 
+mod faulty;
 mod processes;
+mod shares;

@@ -41,6 +41,8 @@ pub use witness::Witness;
 pub const BLINDFOLD: &str = env!("CARGO_BIN_EXE_blindfold");
 /// Generous: the machine may be busy. No assertion depends on how fast something is.
 pub const PATIENCE: Duration = Duration::from_secs(120);
+/// Set, it keeps the folders of networks also of tests that pass.
+const KEEP_VARIABLE: &str = "BLINDFOLD_TEST_KEEP";
 /// Ports a member takes: QUIC, RPC, metrics.
 const PORTS: u16 = 3;
 
@@ -174,11 +176,14 @@ impl Network {
         self.remember_journal(member);
     }
 
-    /// Waits until a member leaves by itself; its exit code.
-    pub fn until_left(&mut self, member: usize) -> Option<i32> {
+    /// Waits until a member leaves by itself, doing `meanwhile` again and again; its exit code.
+    pub fn until_left(&mut self, member: usize, mut meanwhile: impl FnMut()) -> Option<i32> {
         let mut process = self.processes[member].take().expect("a running member");
-        let left = process.wait(PATIENCE);
-        let left = left.unwrap_or_else(|| panic!("member {member} stays\n{}", self.logs()));
+        let left = self.until("a member leaves", || {
+            meanwhile();
+            process.wait(Duration::ZERO)
+        });
+        self.remember_journal(member);
         left.code()
     }
 
@@ -306,9 +311,35 @@ impl Network {
     }
 }
 
+impl Drop for Network {
+    /// Keeps the logs and databases of a network that failed, or of any if [`KEEP_VARIABLE`] is set.
+    fn drop(&mut self) {
+        if thread::panicking() || std::env::var_os(KEEP_VARIABLE).is_some() {
+            self.folder.disable_cleanup(true);
+            eprintln!("kept: {}", self.folder.path().display());
+        }
+    }
+}
+
 /// Keys to fund and to pay with.
 pub fn keys<const COUNT: usize>() -> [SigningKey; COUNT] {
     std::array::from_fn(|at| SigningKey::random([u8::try_from(at).unwrap() + 1; 32]))
+}
+
+/// Random numbers from a seed.
+pub struct Dice(u64);
+
+impl Dice {
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// A number below `bound`.
+    pub fn below(&mut self, bound: usize) -> usize {
+        self.0 += 1;
+        let hash = alloy_primitives::keccak256(self.0.to_be_bytes());
+        usize::try_from(u64::from_be_bytes(hash[..8].try_into().unwrap()) % bound as u64).unwrap()
+    }
 }
 
 /// Milliseconds since the Unix epoch, by this machine's clock.

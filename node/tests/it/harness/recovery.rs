@@ -3,7 +3,7 @@
 //! A busy machine is no fault of the network, so nothing here asserts a short time. What was measured
 //! is printed, and appended to the file that [`REPORT_VARIABLE`] names.
 
-use super::{Network, now_ms};
+use super::{Network, invariants, now_ms};
 use blindfold_sdk::rpc::HeightDocument;
 use std::{io::Write as _, time::Duration};
 
@@ -39,6 +39,28 @@ impl Network {
         let fresh = |known: &HeightDocument| known.proposed_ms >= mark.at_ms;
         let first_ms = self.first_after(member, mark, fresh);
         Duration::from_millis(first_ms.saturating_sub(mark.at_ms))
+    }
+
+    /// What it costs that `leader` is away: the time between the last height before and the first height
+    /// after the next view that it would have led, as `member` saw them.
+    pub fn gap_around_a_view_of(&self, leader: usize, member: usize, mark: Mark) -> Duration {
+        let place = |height| {
+            let known = self.until("a height is final", || self.try_height(member, height));
+            (invariants::commitment(&known).view, known.ordered_ms)
+        };
+        // One height on, in case that of the mark was proposed by the member itself when it died.
+        let (view, _) = place(mark.height + 1);
+        let turn = self.schedule().next_turn(leader, view).expect("a member");
+        let mut height = mark.height + 1;
+        let mut before_ms = place(height).1;
+        loop {
+            height += 1;
+            let (view, ordered_ms) = place(height);
+            if view > turn {
+                return Duration::from_millis(ordered_ms.saturating_sub(before_ms));
+            }
+            before_ms = ordered_ms;
+        }
     }
 
     /// When `member` held the first height above `mark` final that is as `wanted`.
