@@ -8,6 +8,7 @@ pub mod cli;
 pub mod config;
 pub mod gateway;
 pub mod identity;
+pub mod journal_mark;
 mod listen;
 pub mod member;
 pub mod metrics;

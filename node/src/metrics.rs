@@ -35,6 +35,10 @@ const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Heights reached, by stage (label `stage`: ordered, opened, executed).
 pub const CHAIN_HEIGHT: &str = "blindfold_chain_height_blocks";
+/// Heights that the network is known to be ahead of this node.
+pub const BEHIND: &str = "blindfold_sync_behind_blocks";
+/// Heights executed in a second while catching up; 0 in step.
+pub const SYNC_RATE: &str = "blindfold_sync_rate_blocks";
 /// Envelopes that reached an end or a stage (label `status`).
 pub const ENVELOPES: &str = "blindfold_mempool_envelopes_total";
 /// Envelopes in the mempool.
@@ -80,6 +84,12 @@ pub fn stage_height(stage: &'static str, height: u64) {
     gauge!(CHAIN_HEIGHT, "stage" => stage).set(height as f64);
 }
 
+/// Sets how far behind the network this node is, and how fast it catches up.
+pub fn behind(heights: u64, heights_per_second: f64) {
+    gauge!(BEHIND).set(heights as f64);
+    gauge!(SYNC_RATE).set(heights_per_second);
+}
+
 /// Records how long a stage took for one height.
 pub fn stage_time(stage: &'static str, took: Duration) {
     histogram!(STAGE_TIME, "stage" => stage).record(took.as_secs_f64());
@@ -119,6 +129,8 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
 
 fn describe() {
     describe_gauge!(CHAIN_HEIGHT, "Height reached, by stage.");
+    describe_gauge!(BEHIND, "Heights the network is ahead of this node.");
+    describe_gauge!(SYNC_RATE, "Heights executed in a second while catching up; 0 in step.");
     describe_counter!(ENVELOPES, "Envelopes by the status they reached.");
     describe_gauge!(MEMPOOL_SIZE, "Envelopes in the mempool.");
     describe_gauge!(MEMPOOL_BYTES, "Bytes in the mempool.");
@@ -264,6 +276,8 @@ mod tests {
         let units = ["_blocks", "_envelopes", "_bytes", "_seconds", "_total"];
         let names = [
             CHAIN_HEIGHT,
+            BEHIND,
+            SYNC_RATE,
             ENVELOPES,
             MEMPOOL_SIZE,
             MEMPOOL_BYTES,

@@ -4,13 +4,13 @@
 
 use crate::{
     config::{NodeConfig, Role},
-    identity,
+    identity, journal_mark,
     member::{Channels, Member, Options, api::Api, messages},
     metrics::{self, MetricsServer},
     rpc::{NodeApi, RpcServer},
     store::Store,
     transport::{
-        ChannelSpec, FollowerUse, Identity, PeerControl, Receiver, Sender, Transport,
+        ChannelSpec, FollowerUse, Identity, PeerControl, Quota, Receiver, Sender, Transport,
         TransportConfig,
     },
 };
@@ -88,14 +88,32 @@ impl Loaded {
         Ok(Self { config, genesis: Arc::new(genesis), secrets, identity })
     }
 
+    /// Leaves the member's keys out: it catches up, executes and serves, and signs nothing.
+    pub fn observe(&mut self) {
+        self.secrets = None;
+    }
+
     /// What this node is, for people.
     pub fn role(&self) -> String {
-        match &self.secrets {
-            Some(secrets) => {
+        match (&self.secrets, self.config.role) {
+            (Some(secrets), _) => {
                 format!("member {} of {}", secrets.member(), self.genesis.committee.members.len())
             }
-            None => "follower".to_owned(),
+            (None, Role::Member) => "member that signs nothing".to_owned(),
+            (None, Role::Follower) => "follower".to_owned(),
         }
+    }
+
+    /// Opens the database, and checks that it holds the journal these keys sign with.
+    ///
+    /// # Errors
+    /// If it cannot be opened, or belongs to another chain, or the journal is gone.
+    pub fn open_store(&self, fresh_mark: [u8; journal_mark::MARK_BYTES]) -> Result<Store> {
+        let store = Store::open(self.config.data_dir.join("db"), self.genesis.hash().0)?;
+        if self.secrets.is_some() {
+            journal_mark::check(&self.config.secrets, &store, fresh_mark)?;
+        }
+        Ok(store)
     }
 }
 
@@ -149,9 +167,11 @@ pub async fn start(
     seam: impl FnOnce(NodeChannels) -> NodeChannels,
 ) -> Result<Running> {
     let role = loaded.role();
+    let mut fresh_mark = [0; journal_mark::MARK_BYTES];
+    context.fill_bytes(&mut fresh_mark);
+    let store = loaded.open_store(fresh_mark)?;
     let Loaded { config, genesis, secrets, identity: (public, seed) } = loaded;
     let genesis_hash = genesis.hash();
-    let store = Store::open(config.data_dir.join("db"), genesis_hash.0)?;
     let metrics_handle = metrics::install()?;
 
     let addresses = config
@@ -245,6 +265,9 @@ pub async fn start(
     Ok(Running { api, failure, transport, rpc, pages })
 }
 
+/// Messages of one peer on the channels that carry one request or answer per height.
+const CATCH_UP_QUOTA: Quota = Quota { per_second: 512, burst: 1_024 };
+
 /// The channels of the transport: the engine's six, then ours. Priorities keep votes ahead of blocks.
 ///
 /// A follower's engine advances on certificates alone, so it hears those and the blocks, and asks for
@@ -254,12 +277,14 @@ pub fn channel_specs(genesis: &Genesis) -> [ChannelSpec; 8] {
     use FollowerUse::{Asks, Listens, ListensAndAsks, Nothing};
     let engine_bytes = engine::max_message_bytes(genesis);
     let large = |id, name| ChannelSpec::large(id, name, engine_bytes);
+    // Many small messages while somebody catches up: a request and an answer per height.
+    let asked_often = |spec| ChannelSpec { quota: CATCH_UP_QUOTA, ..spec };
     [
         ChannelSpec::small(channels::VOTES, "votes").for_followers(Nothing),
         ChannelSpec::small(channels::CERTIFICATES, "certificates").for_followers(Listens),
         large(channels::RESOLVER, "resolver").for_followers(Asks),
         large(channels::BLOCKS, "blocks").for_followers(Listens),
-        large(channels::BACKFILL, "backfill").for_followers(Asks),
+        asked_often(large(channels::BACKFILL, "backfill")).for_followers(Asks),
         ChannelSpec::small(channels::COMMITMENTS, "commitments").for_followers(Nothing),
         ChannelSpec::large(
             messages::ENVELOPE_CHANNEL,
@@ -267,7 +292,11 @@ pub fn channel_specs(genesis: &Genesis) -> [ChannelSpec; 8] {
             messages::MAX_ENVELOPE_MESSAGE_BYTES,
         )
         .for_followers(Asks),
-        ChannelSpec::large(messages::SHARE_CHANNEL, "shares", messages::MAX_SHARE_MESSAGE_BYTES)
-            .for_followers(ListensAndAsks),
+        asked_often(ChannelSpec::large(
+            messages::SHARE_CHANNEL,
+            "shares",
+            messages::MAX_SHARE_MESSAGE_BYTES,
+        ))
+        .for_followers(ListensAndAsks),
     ]
 }

@@ -100,10 +100,12 @@ pub const SINGLE_EPOCH_HEIGHTS: NonZeroU64 = NZU64!(1 << 40);
 const MAILBOX: usize = 1024;
 /// Blocks cached per peer before they are final.
 const BROADCAST_CACHE: usize = 32;
-/// Finalized heights delivered but not acknowledged, at most. Above `k` plus what is in flight.
-pub const MAX_PENDING_ACKS: usize = 32;
-/// Missing heights fetched at a time.
-const MAX_REPAIR: usize = 32;
+/// Finalized heights delivered but not acknowledged, at most. Above `k` plus what is in flight; while
+/// catching up it is how many heights one fsync serves.
+pub const MAX_PENDING_ACKS: usize = 64;
+/// Missing heights fetched at a time. Spread over the peers it stays below what a transport's inbox
+/// holds of one peer.
+const MAX_REPAIR: usize = 64;
 /// Views kept behind the finalized tip.
 const VIEW_RETENTION: u64 = 256;
 /// Items per section of marshal's temporary archives.
@@ -474,7 +476,7 @@ where
         },
     )
     .await;
-    let (sink, deliveries) = events::delivery();
+    let (sink, deliveries) = events::delivery(reporter.clone());
     let delivery_task = context.child("delivery").spawn({
         let (mailbox, reporter) = (mailbox.clone(), reporter.clone());
         let executed_lag = genesis.params.executed_lag;

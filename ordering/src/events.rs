@@ -45,6 +45,9 @@ const SEEK_ROUNDS: usize = 20;
 /// How long the answers to such a request are waited for.
 const SEEK_WAIT: Duration = Duration::from_millis(250);
 
+/// How often it is looked whether an answer is there.
+const SEEK_POLL: Duration = Duration::from_millis(10);
+
 /// Commitments between a height and the certificate that proves it, at most: more than any lag between
 /// ordering and execution, and what the node can keep of one height.
 pub const MAX_DESCENDANTS: usize = 1_024;
@@ -55,6 +58,10 @@ pub const MAX_DESCENDANTS: usize = 1_024;
 pub trait OrderingReporter: Clone + Send + Sync + 'static {
     /// A height is final and its block durable. Call [`Ack::done`] once it need not be delivered again.
     fn finalized(&self, finalized: FinalizedHeight);
+
+    /// A finalization certificate of `height`, verified, is the highest this node has seen: the heights up
+    /// to it will be delivered. Above what is delivered while the node catches up.
+    fn tip(&self, _height: u64) {}
 
     /// First commitment seen signed for its (epoch, view). Keep it, and give it back in
     /// `EngineConfig::first_seen` after a restart, so that a restart loses no evidence.
@@ -151,25 +158,33 @@ type BlockDelivery = (Digested<OrderedBlock>, Exact);
 
 /// Marshal's reporter: hands blocks to [`run_delivery`].
 #[derive(Clone)]
-pub(crate) struct DeliverySink(mpsc::UnboundedSender<BlockDelivery>);
+pub(crate) struct DeliverySink<R> {
+    blocks: mpsc::UnboundedSender<BlockDelivery>,
+    reporter: R,
+}
 
 /// Opens the way from marshal to [`run_delivery`]. Bounded by marshal's `MAX_PENDING_ACKS`: it sends
 /// no more until earlier blocks are acknowledged.
-pub(crate) fn delivery() -> (DeliverySink, mpsc::UnboundedReceiver<BlockDelivery>) {
-    let (sender, receiver) = mpsc::unbounded_channel();
-    (DeliverySink(sender), receiver)
+pub(crate) fn delivery<R: OrderingReporter>(
+    reporter: R,
+) -> (DeliverySink<R>, mpsc::UnboundedReceiver<BlockDelivery>) {
+    let (blocks, receiver) = mpsc::unbounded_channel();
+    (DeliverySink { blocks, reporter }, receiver)
 }
 
-impl Reporter for DeliverySink {
+impl<R: OrderingReporter> Reporter for DeliverySink<R> {
     type Activity = Update<OrderedBlock>;
 
     fn report(&mut self, update: Self::Activity) -> Feedback {
         match update {
-            Update::Block(block, ack) => match self.0.send((block, ack)) {
+            Update::Block(block, ack) => match self.blocks.send((block, ack)) {
                 Ok(()) => Feedback::Ok,
                 Err(_) => Feedback::Closed,
             },
-            Update::Tip(..) => Feedback::Ok,
+            Update::Tip(_, height, _) => {
+                self.reporter.tip(height.get());
+                Feedback::Ok
+            }
         }
     }
 }
@@ -243,7 +258,7 @@ impl<C: Clock> Prover<C> {
                 Walk::TooLong => {
                     self.seek(block.height());
                     rounds += 1;
-                    self.clock.sleep(SEEK_WAIT).await;
+                    self.await_certificate(block.height()).await;
                 }
             }
         }
@@ -276,6 +291,18 @@ impl<C: Clock> Prover<C> {
                     height = next;
                 }
                 _ => return Walk::NotYet,
+            }
+        }
+    }
+
+    /// Resolves when one of the certificates that were asked for is there, or nobody had any.
+    async fn await_certificate(&self, from: Height) {
+        for _ in 0..SEEK_WAIT.as_millis() / SEEK_POLL.as_millis() {
+            self.clock.sleep(SEEK_POLL).await;
+            for height in (from.get()..).take(self.sought + 1) {
+                if self.marshal.get_finalization(Height::new(height)).await.is_some() {
+                    return;
+                }
             }
         }
     }

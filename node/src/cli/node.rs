@@ -3,7 +3,6 @@
 use crate::{
     config::{LogFormat, NodeConfig},
     run::{self, Loaded},
-    store::Store,
 };
 use blindfold_committee::setup::DEALER_WARNING;
 use clap::{Args, Subcommand};
@@ -51,6 +50,10 @@ pub struct ConfigArgs {
 pub struct RunArgs {
     #[command(flatten)]
     config: ConfigArgs,
+    /// Run a member without its keys: catch up, execute and serve, but sign nothing. For a member that
+    /// lost its data folder.
+    #[arg(long)]
+    observe: bool,
     /// Leave when standard input closes: for a supervisor that holds the other end.
     #[arg(long)]
     stop_with_stdin: bool,
@@ -77,8 +80,7 @@ fn init(args: &InitArgs) -> Result<ExitCode> {
 
 fn check(path: &Path) -> Result<ExitCode> {
     let loaded = Loaded::read(path)?;
-    let store = Store::open(loaded.config.data_dir.join("db"), loaded.genesis.hash().0)?;
-    drop(store);
+    drop(loaded.open_store(rand::random())?);
     println!(
         "ok: {} of chain {}, genesis {}",
         loaded.role(),
@@ -104,7 +106,10 @@ pub(super) fn start_log(config: &NodeConfig) -> Result<()> {
 }
 
 fn run_node(args: RunArgs) -> Result<ExitCode> {
-    let loaded = Loaded::read(&args.config.config)?;
+    let mut loaded = Loaded::read(&args.config.config)?;
+    if args.observe {
+        loaded.observe();
+    }
     start_log(&loaded.config)?;
     warn!(target: "blindfold::node", "{DEALER_WARNING}");
     std::fs::create_dir_all(&loaded.config.data_dir)

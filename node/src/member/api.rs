@@ -33,8 +33,6 @@ use futures::future::BoxFuture;
 use std::sync::{Arc, atomic::Ordering};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
-/// Heights that may be final but not executed before the node calls itself out of step.
-const READY_LAG_HEIGHTS: u64 = 64;
 /// Times a call is begun anew because the chain moved on under it.
 const CALL_RETRIES: usize = 5;
 
@@ -303,12 +301,13 @@ impl NodeApi for Api {
                 "{reached} of {members} members reached, a quorum is {quorum}"
             ));
         }
-        let progress = self.shared.chain.progress();
-        if progress.ordered_height.saturating_sub(progress.executed_height) > READY_LAG_HEIGHTS {
+        let executed_height = self.shared.chain.progress().executed_height;
+        let highest = self.shared.highest_known();
+        if highest.saturating_sub(executed_height) > super::lag::BEHIND_HEIGHTS {
             return Readiness::Syncing {
-                started_at: progress.executed_height,
-                current: progress.executed_height,
-                highest: progress.ordered_height,
+                started_at: self.shared.started_at,
+                current: executed_height,
+                highest,
             };
         }
         Readiness::Ready

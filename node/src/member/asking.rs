@@ -15,8 +15,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// How long a member at the tip waits for bundles before it asks.
 pub const PATIENCE_MS: u64 = 1_500;
-/// A height whose commitment is older than this is behind: its shares were collected long ago.
-pub const BEHIND_MS: u64 = 3_000;
 /// How long one member may take to answer before another one is asked.
 pub const ASK_TIMEOUT_MS: u64 = 700;
 /// Longest time between two questions about one height.

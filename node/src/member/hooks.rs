@@ -148,6 +148,10 @@ impl OrderingReporter for Reporter {
         let _ = self.pipeline.send(PipelineEvent::Finalized(Box::new(finalized)));
     }
 
+    fn tip(&self, height: u64) {
+        self.shared.network_tip.fetch_max(height, Ordering::Relaxed);
+    }
+
     fn first_seen(&self, signed: SignedCommitment) {
         if let Err(reason) = self.shared.records.store_first_seen(&signed) {
             error!(target: "blindfold::ordering", %reason, "first-seen commitment is not stored");

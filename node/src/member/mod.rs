@@ -23,6 +23,7 @@ pub mod cache;
 pub mod chain;
 pub mod executor;
 pub mod hooks;
+pub mod lag;
 pub mod messages;
 pub mod pipeline;
 pub mod pool;
@@ -240,6 +241,10 @@ impl Member {
         tasks.push(context.child("gossip").spawn({
             let (queue, blocker) = (pool_queue.clone(), blocker);
             move |_| pool::read_gossip(envelopes.1, queue, blocker)
+        }));
+        tasks.push(context.child("lag").spawn({
+            let shared = Arc::clone(&shared);
+            move |context| lag::run(context, shared)
         }));
         let stores = store.marshal_stores(genesis.as_ref())?;
         let engine =

@@ -17,17 +17,23 @@
 //!
 //! 1. before a bundle leaves: the journal's record of it (synchronous) and the height's record with
 //!    the proof that it is final;
-//! 2. before the engine forgets the height (ack): the same;
+//! 2. before the engine forgets the height (ack): the same. One fsync serves all heights that came together;
 //! 3. before a height is executed: its openings.
+//!
+//! # Behind
+//!
+//! A height that the committee has behind it (`Shared::is_behind`) is open at a quorum. For it nothing is
+//! released: its openings are asked for at once, of all members in turn. Only if nobody has them after
+//! [`RELEASE_ANYWAY_MS`], as after a power failure of all, are shares released as for a new height.
 
 use super::{
     MemberError, Shared,
-    asking::{Asking, BEHIND_MS, PATIENCE_MS, Parked},
+    asking::{Asking, PATIENCE_MS, Parked},
     messages::ShareMessage,
     pool,
     records::{FinalProof, HeightRecord},
 };
-use crate::{metrics, store::Durability};
+use crate::metrics;
 use blindfold_committee::{
     batch::SealedBatch,
     catchup,
@@ -59,6 +65,10 @@ const WORKER_THREADS: usize = 2;
 pub const SHARE_QUEUE: usize = 32;
 /// How often resends and late openings are looked at.
 const TICK: Duration = Duration::from_millis(100);
+/// How long openings of a height behind are only asked for.
+const RELEASE_ANYWAY_MS: u64 = 6_000;
+/// Events handled before what they wrote is made durable.
+const EVENTS_TOGETHER: usize = 64;
 /// Opened heights that wait for a lower one.
 const OPENED_MAX: usize = 4_096;
 
@@ -102,6 +112,8 @@ struct OpenHeight {
     batch: SealedBatch,
     /// What we released.
     own: Option<Arc<ShareBundle>>,
+    /// When we release after all; `None` if we have, or have nothing to release.
+    release_at_ms: Option<u64>,
 }
 
 /// The loop's own state.
@@ -117,6 +129,8 @@ pub struct Pipeline<E, X, B> {
     resend: ResendSchedule,
     /// Final heights that wait for room in the collector.
     waiting: VecDeque<(SealedBatch, Option<events::Ack>)>,
+    /// Records were written that are not durable yet.
+    unsynced: bool,
     /// Final, not opened.
     open: BTreeMap<u64, OpenHeight>,
     asking: Asking,
@@ -163,6 +177,7 @@ where
             collector,
             resend: ResendSchedule::new(),
             waiting: VecDeque::new(),
+            unsynced: false,
             open: BTreeMap::new(),
             asking,
             parked: Parked::default(),
@@ -195,11 +210,21 @@ where
                 },
             };
             let handled = match event {
-                Some(event) => match self.handle(event).await {
-                    // An opened height may have made room for one that waits.
-                    Ok(()) => self.collect_waiting().await,
-                    failed => failed,
-                },
+                Some(event) => {
+                    let mut handled = self.handle(event).await;
+                    // Heights come in flocks while we catch up: they share an fsync.
+                    for _ in 1..EVENTS_TOGETHER {
+                        let Some(event) = inputs.try_recv().ok().filter(|_| handled.is_ok()) else {
+                            break;
+                        };
+                        handled = self.handle(event).await;
+                    }
+                    match handled {
+                        // An opened height may have made room for one that waits.
+                        Ok(()) => self.collect_waiting().await,
+                        failed => failed,
+                    }
+                }
                 None => {
                     let done = self.tick().await;
                     // From its end, so that a slow one cannot crowd out the messages in turn.
@@ -293,6 +318,9 @@ where
         &self,
         block: &blindfold_wire::block::Block,
     ) -> Result<Vec<blindfold_wire::CheckedEnvelope>, MemberError> {
+        if block.envelopes.is_empty() {
+            return Ok(self.shared.checker.check_block(block)?);
+        }
         let (checker, block) = (Arc::clone(&self.shared.checker), block.clone());
         let checked = self
             .context
@@ -336,44 +364,85 @@ where
         ack: Option<events::Ack>,
         mut record: HeightRecord,
     ) -> Result<(), MemberError> {
+        let height = batch.height();
+        let behind = self.shared.is_behind(height);
         let mut own = None;
-        if let Some(keys) = &self.shared.keys {
-            // The proof is stored before the journal's synchronous write, and so is durable with it.
-            self.shared.records.store_height(batch.height(), &record)?;
-            let (releaser, sealed) = (Arc::clone(&keys.releaser), batch.clone());
-            let release = self
-                .context
-                .child("release")
-                .shared(true)
-                .spawn(move |_| async move { releaser.release(&sealed, WORKER_THREADS) });
-            own = release.await.map_err(|_| MemberError::Stopping)??;
-            record.released = own.as_ref().map(|release| release.bundle.signed_header());
+        if !behind {
+            own = self.release(&batch, &mut record).await?;
         }
         // Acknowledged heights are not delivered again, so the record must be durable: with the journal's
-        // write, or, where nothing was signed, by its own.
-        let durability = if own.is_some() { Durability::Buffered } else { Durability::Synced };
-        self.shared.records.store_ordered(&batch, &record, durability)?;
-        if let Some(release) = &own {
-            self.resend.on_released(Arc::clone(&release.bundle), self.now_ms());
-            self.tell(&ShareMessage::Bundle(release.bundle.as_ref().clone()));
-        }
+        // write, or, where nothing was signed, before the acknowledgement.
+        self.shared.records.store_ordered(&batch, &record)?;
+        self.unsynced |= own.is_none();
+        let now_ms = self.now_ms();
+        let releases_later = behind && !batch.is_empty() && self.shared.keys.is_some();
         let open = OpenHeight {
             batch: batch.clone(),
-            own: own.as_ref().map(|release| Arc::clone(&release.bundle)),
+            own: own.clone(),
+            release_at_ms: releases_later.then(|| now_ms.saturating_add(RELEASE_ANYWAY_MS)),
         };
         if !batch.is_empty() {
-            let now_ms = self.now_ms();
-            let behind = now_ms.saturating_sub(batch.commitment().timestamp_ms) > BEHIND_MS;
             let at_once = behind || self.shared.keys.is_none();
             let patience_ms = if at_once { 0 } else { PATIENCE_MS };
-            self.asking.missing(batch.height(), now_ms.saturating_add(patience_ms));
+            self.asking.missing(height, now_ms.saturating_add(patience_ms));
         }
-        self.open.insert(batch.height(), open);
+        self.open.insert(height, open);
         self.waiting.push_back((batch, ack));
-        if let Some(release) = own {
-            self.on_bundle(release.bundle.as_ref().clone(), None).await?;
+        if let Some(bundle) = own {
+            self.spread(bundle).await?;
         }
         self.ask();
+        Ok(())
+    }
+
+    /// Signs our bundle of a final height, if we are a member and the height orders anything. What it
+    /// leaves to do: [`spread`](Self::spread), after the record is stored.
+    async fn release(
+        &self,
+        batch: &SealedBatch,
+        record: &mut HeightRecord,
+    ) -> Result<Option<Arc<ShareBundle>>, MemberError> {
+        let Some(keys) = self.shared.keys.as_ref().filter(|_| !batch.is_empty()) else {
+            return Ok(None);
+        };
+        // The proof is stored before the journal's synchronous write, and so is durable with it.
+        self.shared.records.store_height(batch.height(), record)?;
+        let (releaser, sealed) = (Arc::clone(&keys.releaser), batch.clone());
+        let release = self
+            .context
+            .child("release")
+            .shared(true)
+            .spawn(move |_| async move { releaser.release(&sealed, WORKER_THREADS) });
+        let released = release.await.map_err(|_| MemberError::Stopping)??;
+        record.released = released.as_ref().map(|release| release.bundle.signed_header());
+        Ok(released.map(|release| release.bundle))
+    }
+
+    /// Sends our bundle, now and again until the height is opened, and counts it ourselves.
+    async fn spread(&mut self, bundle: Arc<ShareBundle>) -> Result<(), MemberError> {
+        self.resend.on_released(Arc::clone(&bundle), self.now_ms());
+        self.tell(&ShareMessage::Bundle(bundle.as_ref().clone()));
+        self.on_bundle(bundle.as_ref().clone(), None).await
+    }
+
+    /// Releases what was only asked for, and what nobody had.
+    async fn release_after_all(&mut self, now_ms: u64) -> Result<(), MemberError> {
+        let due = |open: &OpenHeight| open.release_at_ms.is_some_and(|at_ms| at_ms <= now_ms);
+        while let Some((height, open)) = self.open.iter_mut().find(|(_, open)| due(open)) {
+            open.release_at_ms = None;
+            let (height, batch) = (*height, open.batch.clone());
+            let stored = self.shared.records.height(height)?;
+            let mut record =
+                stored.ok_or(MemberError::Missing { what: "height record", height })?;
+            if let Some(bundle) = self.release(&batch, &mut record).await? {
+                warn!(target: "blindfold::committee", height, "nobody has the openings; releasing shares again");
+                self.shared.records.store_height(height, &record)?;
+                if let Some(open) = self.open.get_mut(&height) {
+                    open.own = Some(Arc::clone(&bundle));
+                }
+                self.spread(bundle).await?;
+            }
+        }
         Ok(())
     }
 
@@ -391,6 +460,9 @@ where
     }
 
     async fn collect_waiting(&mut self) -> Result<(), MemberError> {
+        if std::mem::take(&mut self.unsynced) {
+            self.shared.records.sync().await?;
+        }
         while let Some((batch, ack)) = self.waiting.pop_front() {
             match self.collector.on_certified(batch.clone()) {
                 Ok(effects) => {
@@ -573,6 +645,7 @@ where
         for bundle in self.resend.due(now_ms) {
             self.tell(&ShareMessage::Bundle(bundle.as_ref().clone()));
         }
+        self.release_after_all(now_ms).await?;
         self.ask();
         Ok(())
     }

@@ -179,12 +179,12 @@ impl Records {
         self.write(vec![put(Family::Heights, &height.to_be_bytes(), record.encode())])
     }
 
-    /// Stores the record of a final height and where its envelopes are.
+    /// Stores the record of a final height and where its envelopes are. Durable with the next
+    /// [`sync`](Self::sync).
     pub fn store_ordered(
         &self,
         batch: &SealedBatch,
         record: &HeightRecord,
-        durability: Durability,
     ) -> Result<(), MemberError> {
         let height = batch.height();
         let mut writes = vec![
@@ -198,7 +198,15 @@ impl Records {
                 Place { height, at }.encode(),
             ));
         }
-        Ok(self.store.write(writes, durability)?)
+        self.write(writes)
+    }
+
+    /// Makes everything written before durable, away from the caller's thread.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub async fn sync(&self) -> Result<(), MemberError> {
+        Ok(self.store.sync_apart().await?)
     }
 
     /// Height of the commitment with this digest.

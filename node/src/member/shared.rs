@@ -22,7 +22,10 @@ use parking_lot::Mutex;
 use std::{
     collections::BTreeMap,
     future::Future,
-    sync::{Arc, OnceLock, atomic::AtomicU64},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 use tokio::sync::{broadcast, watch};
 use tracing::error;
@@ -68,6 +71,10 @@ pub struct Shared {
     pub uncertified_releases: AtomicU64,
     /// The first pair of conflicting engine votes of each member, by its index; verified.
     pub vote_faults: Mutex<BTreeMap<usize, VoteFault>>,
+    /// The highest height of which a certificate was seen: where the network is at least.
+    pub network_tip: AtomicU64,
+    /// Executed height when this process started.
+    pub started_at: u64,
     /// Proofs kept in this run, by offender.
     evidence_kept: Mutex<BTreeMap<u32, usize>>,
     candidates: watch::Sender<u64>,
@@ -111,7 +118,10 @@ impl Shared {
             replacement_bump_percent: bounds.replacement_bump_percent,
             ..MempoolConfig::new(genesis.params.clone())
         });
+        let started_at = state.tip().height;
         Ok(Self {
+            network_tip: AtomicU64::new(started_at),
+            started_at,
             public,
             votes,
             keys,
@@ -142,6 +152,19 @@ impl Shared {
     /// Index of this member; 0 for a follower.
     pub fn seat(&self) -> usize {
         self.keys.as_ref().map_or(0, |keys| keys.member as usize)
+    }
+
+    /// The highest height that the network is known to have ordered.
+    pub fn highest_known(&self) -> u64 {
+        let ordered_height = self.chain.progress().ordered_height;
+        ordered_height.max(self.network_tip.load(Ordering::Relaxed))
+    }
+
+    /// Whether the committee has a height behind it: a certified commitment names the root of k heights
+    /// below, so a quorum has executed, and therefore opened, everything up to there.
+    pub(super) fn is_behind(&self, height: u64) -> bool {
+        let tip = self.network_tip.load(Ordering::Relaxed);
+        height.saturating_add(self.genesis.params.executed_lag) <= tip
     }
 
     /// Computes shares ahead of the certificate. They stay inside the releaser.

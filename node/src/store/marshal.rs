@@ -106,7 +106,7 @@ where
     }
 
     async fn sync(self) -> Result<Self, StoreError> {
-        sync(&self.store).await?;
+        self.store.sync_apart().await?;
         Ok(self)
     }
 
@@ -244,7 +244,7 @@ impl<S: Scheme, D: Digest> Certificates for MarshalCertificates<S, D> {
     }
 
     async fn sync(self) -> Result<Self, StoreError> {
-        sync(&self.store).await?;
+        self.store.sync_apart().await?;
         Ok(self)
     }
 
@@ -313,17 +313,6 @@ impl Store {
         row.drain(..LENGTH_PREFIX_BYTES);
         Ok(Some(row))
     }
-}
-
-/// Waits for the disk on a thread of its own where a tokio runtime offers one, so that the fsync
-/// does not hold up the engine's other tasks.
-async fn sync(store: &Store) -> Result<(), StoreError> {
-    if tokio::runtime::Handle::try_current().is_err() {
-        return store.sync();
-    }
-    let store = store.clone();
-    let synced = tokio::task::spawn_blocking(move || store.sync()).await;
-    synced.map_err(|_| StoreError::Interrupted)?
 }
 
 fn heights_in(store: &Store, family: Family) -> Result<RMap, StoreError> {

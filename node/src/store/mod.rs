@@ -148,6 +148,17 @@ impl Store {
         Ok(())
     }
 
+    /// A value of [`Family::Meta`].
+    pub(crate) fn meta(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.get(Family::Meta, key)
+    }
+
+    /// Sets a value of [`Family::Meta`], durably.
+    pub(crate) fn set_meta(&self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        let write = (Family::Meta, key.to_vec(), Some(value.to_vec()));
+        self.write(vec![write], Durability::Synced)
+    }
+
     fn cf(&self, family: Family) -> Result<&ColumnFamily, StoreError> {
         self.db.cf_handle(family.name()).ok_or(StoreError::Family(family.name()))
     }
@@ -265,6 +276,21 @@ impl Store {
     /// If the disk fails: then nothing is known about the writes since the last success.
     pub fn sync(&self) -> Result<(), StoreError> {
         Ok(self.db.flush_wal(true)?)
+    }
+
+    /// [`sync`](Self::sync) on a thread of its own, if there is a tokio runtime. Without one, as in the
+    /// simulator, it happens here.
+    ///
+    /// # Errors
+    ///
+    /// As [`sync`](Self::sync), or if the runtime ends meanwhile.
+    pub async fn sync_apart(&self) -> Result<(), StoreError> {
+        if tokio::runtime::Handle::try_current().is_err() {
+            return self.sync();
+        }
+        let store = self.clone();
+        let synced = tokio::task::spawn_blocking(move || store.sync()).await;
+        synced.map_err(|_| StoreError::Interrupted)?
     }
 }
 
