@@ -41,7 +41,7 @@ pub fn check(secrets: &Path, store: &Store, fresh: [u8; MARK_BYTES]) -> Result<(
     };
     let inside = store.journal_mark()?;
     match (beside, inside) {
-        (Some(beside), Some(inside)) if beside == hex::encode(inside) => Ok(()),
+        (Some(beside), Some(inside)) if beside == hex::encode(&inside) => Ok(()),
         (Some(_), _) => bail!(
             "the keys in {} have signed with a journal that is not in {}: without it this member could \
              contradict itself, which costs its stake. Bring its own data folder back. If that is lost, run \
@@ -57,7 +57,7 @@ pub fn check(secrets: &Path, store: &Store, fresh: [u8; MARK_BYTES]) -> Result<(
                 None => {
                     // First inside: a crash between the two writes leaves what the next start completes.
                     store.set_journal_mark(fresh)?;
-                    fresh
+                    fresh.to_vec()
                 }
             };
             write_new(&path, &hex::encode(mark)).wrap_err_with(|| {

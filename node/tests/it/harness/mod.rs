@@ -23,7 +23,7 @@ use alloy_primitives::{Address, B256};
 use blindfold_node::config::NodeConfig;
 use blindfold_ordering::schedule::LeaderSchedule;
 use blindfold_sdk::{Client, Committee, HttpTransport, SigningKey, TxStatus, rpc::HeadDocument};
-use blindfold_wire::genesis::Genesis;
+use blindfold_wire::genesis::{ChainParams, Genesis};
 use processes::{Launch, MemberProcess};
 use std::{
     net::{SocketAddr, TcpListener, UdpSocket},
@@ -113,6 +113,21 @@ impl Network {
         change(&mut config);
         std::fs::write(&path, config.to_toml().unwrap()).unwrap();
         self.clients[member] = connect(config.rpc.listen, &self.genesis);
+    }
+
+    /// Changes the chain's parameters, before any member was started.
+    pub fn change_params(&mut self, change: impl FnOnce(&mut ChainParams)) {
+        change(&mut self.genesis.params);
+        self.genesis.validate().unwrap();
+        std::fs::write(self.folder.path().join("genesis.json"), self.genesis.to_json()).unwrap();
+        self.clients = (0..self.members())
+            .map(|member| connect(self.config(member).rpc.listen, &self.genesis))
+            .collect();
+    }
+
+    /// Where a member's `node.toml` is.
+    pub fn config_file(&self, member: usize) -> PathBuf {
+        config_path(self.folder.path(), member)
     }
 
     /// A member's configuration, paths resolved.
