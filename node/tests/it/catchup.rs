@@ -116,7 +116,7 @@ fn a_member_that_lost_its_journal_does_not_sign() {
     std::fs::remove_dir_all(&data).unwrap();
 
     network.spawn(3);
-    assert_eq!(network.until_left(3), Some(2), "it refuses");
+    assert_eq!(network.until_left(3, || ()), Some(2), "it refuses");
     assert!(network.log(3).contains("--observe"), "{}", network.log(3));
 
     let config = network.config_file(3);
