@@ -79,6 +79,8 @@ struct State {
     hold: Hold,
     journal: Journal,
     alarmed: bool,
+    /// What the last round failed on, so that the log tells it once.
+    trouble: Option<String>,
 }
 
 impl State {
@@ -123,7 +125,7 @@ impl Gateway {
         }
         journal.rewrite(&hold.snapshot())?;
         let wallet = Wallet::new(key, committee);
-        let state = Mutex::new(State { hold, journal, alarmed: false });
+        let state = Mutex::new(State { hold, journal, alarmed: false, trouble: None });
         Ok(Arc::new(Self { api, wallet, config, members, state, wake: Notify::new() }))
     }
 
@@ -171,9 +173,15 @@ impl Gateway {
 
     fn round_and_submit(&self) {
         match self.round() {
-            Ok(submissions) => self.submit(submissions),
+            Ok(submissions) => {
+                self.state.lock().trouble = None;
+                self.submit(submissions);
+            }
             Err(trouble) => {
-                tracing::error!(target: "blindfold::gateway", %trouble, "cannot go on; trying again");
+                let told = self.state.lock().trouble.replace(trouble.to_string());
+                if told != Some(trouble.to_string()) {
+                    tracing::error!(target: "blindfold::gateway", %trouble, "cannot go on; trying again");
+                }
             }
         }
     }

@@ -17,7 +17,7 @@ use super::{
     now_ms,
     store::Record,
 };
-use crate::rpc::api::{AccountView, NodeApi, ReadError, Readiness};
+use crate::rpc::api::{AccountView, NodeApi, ReadError, Readiness, TransactionLocation};
 
 /// Envelopes in flight at most, below the protocol's nonce window.
 const MAX_IN_FLIGHT: u64 = 12;
@@ -152,7 +152,12 @@ impl Gateway {
                     (height, end, used.unwrap_or_default())
                 }
                 Some(TxStatus::Skipped { height, reason, .. }) => {
-                    (height, End::Skipped { height, reason, envelope_id }, 0)
+                    // It may have been executed by another way before.
+                    let end = match self.api.transaction_location(sealed.hash)? {
+                        Some(place) => self.executed_at(place)?,
+                        None => End::Skipped { height, reason, envelope_id },
+                    };
+                    (height, end, 0)
                 }
                 Some(TxStatus::Undecryptable { height, .. }) => {
                     (height, End::Undecryptable { height, envelope_id }, 0)
@@ -208,14 +213,17 @@ impl Gateway {
         if let Some(held) = state.hold.newest(&slot.sender, slot.nonce) {
             let hash = held.hash();
             let again = held.reseals < self.config.max_reseals;
+            // One that no member ever took costs the transaction nothing.
+            let counts = slot.taken_at.is_some();
             tracing::warn!(
-                target: "blindfold::gateway", %hash, payer_nonce, again, problem = slot.problem,
-                "its envelope was never ordered"
+                target: "blindfold::gateway", %hash, payer_nonce, again = again || !counts,
+                problem = slot.problem, "its envelope was never ordered"
             );
-            records.push(match again {
-                true => Record::Requeued { hash },
-                false => Record::Ended { hash, end: End::Expired },
-            });
+            match (counts, again) {
+                (false, _) => {}
+                (true, true) => records.push(Record::Requeued { hash }),
+                (true, false) => records.push(Record::Ended { hash, end: End::Expired }),
+            }
         }
         records
     }
@@ -230,19 +238,22 @@ impl Gateway {
                 continue;
             }
             let end = match self.api.transaction_location(held.hash())? {
-                Some(place) => {
-                    let block = self.api.block(place.height)?;
-                    let success = block.is_some_and(|block| {
-                        let executed = block.transactions.get(place.index as usize);
-                        executed.is_some_and(|executed| executed.receipt.status.coerce_status())
-                    });
-                    End::Executed { height: place.height, success, envelope_id: None }
-                }
+                Some(place) => self.executed_at(place)?,
                 None => End::NonceUsed,
             };
             records.push(Record::Ended { hash: held.hash(), end });
         }
         state.commit(&records)
+    }
+
+    /// The end of a transaction that somebody else brought.
+    fn executed_at(&self, place: TransactionLocation) -> Result<End, Trouble> {
+        let block = self.api.block(place.height)?;
+        let success = block.is_some_and(|block| {
+            let executed = block.transactions.get(place.index as usize);
+            executed.is_some_and(|executed| executed.receipt.status.coerce_status())
+        });
+        Ok(End::Executed { height: place.height, success, envelope_id: None })
     }
 
     fn seal_what_can_go(

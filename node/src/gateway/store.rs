@@ -114,6 +114,8 @@ pub struct Journal {
     first: Record,
     length: u64,
     compacted_length: u64,
+    /// Whether half a line may stand behind `length`.
+    torn: bool,
 }
 
 impl Journal {
@@ -137,8 +139,14 @@ impl Journal {
             .open(path)
             .map_err(io)?;
         let (records, length) = read(path, &file)?;
-        let mut journal =
-            Self { path: path.to_owned(), file, first, length, compacted_length: length };
+        let mut journal = Self {
+            path: path.to_owned(),
+            file,
+            first,
+            length,
+            compacted_length: length,
+            torn: false,
+        };
         match records.first() {
             None => journal.rewrite(&[])?,
             Some(found) if *found == journal.first => {
@@ -159,12 +167,16 @@ impl Journal {
             return Ok(());
         }
         let text = encode(records).map_err(|source| self.io(source))?;
-        let written = self.file.write_all(&text).and_then(|()| self.file.sync_data());
-        if let Err(source) = written {
+        if self.torn {
             // Half a line in the middle would make the rest unreadable.
-            let _ = self.file.set_len(self.length);
-            return Err(self.io(source));
+            self.file.set_len(self.length).map_err(|source| self.io(source))?;
         }
+        self.torn = true;
+        self.file
+            .write_all(&text)
+            .and_then(|()| self.file.sync_data())
+            .map_err(|source| self.io(source))?;
+        self.torn = false;
         self.length += text.len() as u64;
         Ok(())
     }
@@ -199,6 +211,7 @@ impl Journal {
         self.file = replace().map_err(|source| self.io(source))?;
         self.length = text.len() as u64;
         self.compacted_length = self.length;
+        self.torn = false;
         Ok(())
     }
 

@@ -84,8 +84,7 @@ fn judge(answer: Result<blindfold_sdk::SignedReceipt, ClientError>) -> Taken {
     let reason =
         data.as_ref().and_then(|data| data.get("reason")).and_then(|reason| reason.as_str());
     match (*code, reason) {
-        // A used nonce is settled by what the chain says, not by asking again.
-        (codes::ENVELOPE_REFUSED, Some("already_known" | "stale_nonce")) => Taken::Yes,
+        (codes::ENVELOPE_REFUSED, Some("already_known")) => Taken::Yes,
         (codes::ENVELOPE_REFUSED, Some("replacement_underpriced")) => {
             Taken::Outbid(error.to_string())
         }
@@ -113,6 +112,8 @@ impl Gateway {
                         tracing::warn!(target: "blindfold::gateway", envelope_id = %id, problem, "no member takes it; trying again");
                     }
                     slot.problem = Some(problem);
+                    // The next nonces would fare no better; they go out with the next round.
+                    return;
                 }
                 Taken::Invalid(reason) => {
                     tracing::error!(target: "blindfold::gateway", envelope_id = %id, reason, "every member refuses it");

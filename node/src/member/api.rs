@@ -116,6 +116,8 @@ fn execution_request(call: CallRequest) -> blindfold_execution::CallRequest {
         data: call.input,
         gas: Some(call.gas_limit),
         max_fee_per_gas: (call.gas_price_wei > 0).then_some(call.gas_price_wei),
+        access_list: call.access_list,
+        authorization_list: call.authorization_list,
         ..blindfold_execution::CallRequest::default()
     }
 }

@@ -14,6 +14,7 @@
 use std::sync::Arc;
 
 use alloy_consensus::{Header, Receipt, TxEnvelope};
+use alloy_eips::{eip2930::AccessList, eip7702::SignedAuthorization};
 use alloy_primitives::{Address, B256, Bytes, U256};
 use alloy_rpc_types_eth::EIP1186AccountProofResponse;
 use blindfold_sdk::rpc::{
@@ -213,6 +214,10 @@ pub struct CallRequest {
     pub value: U256,
     /// Call data or init code.
     pub input: Bytes,
+    /// Addresses and slots to warm up (EIP-2930).
+    pub access_list: AccessList,
+    /// Delegations that come with it (EIP-7702).
+    pub authorization_list: Vec<SignedAuthorization>,
 }
 
 /// How a call ended.

@@ -12,7 +12,7 @@ use jsonrpsee::{RpcModule, core::RegisterMethodError, types::params::ParamsSeque
 use serde_json::Value;
 
 use super::{
-    api::{BlockView, CallOutcome, CallRequest, ReadError, Readiness},
+    api::{BlockView, CallOutcome, CallRequest, NodeApi, ReadError, Readiness},
     convert, errors,
     server::{Answer, Context, read},
 };
@@ -177,7 +177,9 @@ fn calls(module: &mut RpcModule<Context>) -> Result<(), RegisterMethodError> {
         let request = call_request(params.next()?, context.limits.call_gas_cap)?;
         let at = params.optional_next()?;
         no_overrides(&mut params)?;
-        match context.on_state_at(at, |height| context.api.estimate_gas(height, request.clone()))? {
+        match context.on_state_at(at, |height| {
+            context.api.estimate_gas(height, affordable(&*context.api, height, request.clone())?)
+        })? {
             Ok(gas) => Ok(U64::from(gas)),
             Err(failed) => Err(errors::call_failed(failed)),
         }
@@ -189,13 +191,6 @@ fn calls(module: &mut RpcModule<Context>) -> Result<(), RegisterMethodError> {
 pub(crate) fn call_request(request: TransactionRequest, gas_cap: u64) -> Answer<CallRequest> {
     if request.blob_versioned_hashes.is_some() || request.max_fee_per_blob_gas.is_some() {
         return Err(errors::invalid_params("blob transactions do not exist on this chain"));
-    }
-    if request.access_list.as_ref().is_some_and(|list| !list.is_empty())
-        || request.authorization_list.as_ref().is_some_and(|list| !list.is_empty())
-    {
-        return Err(errors::invalid_params(
-            "calls with an access or authorization list are not supported",
-        ));
     }
     let input = request
         .input
@@ -212,7 +207,27 @@ pub(crate) fn call_request(request: TransactionRequest, gas_cap: u64) -> Answer<
         gas_price_wei: request.gas_price.or(request.max_fee_per_gas).unwrap_or_default(),
         value: request.value.unwrap_or_default(),
         input: input.unwrap_or_default(),
+        access_list: request.access_list.unwrap_or_default(),
+        authorization_list: request.authorization_list.unwrap_or_default(),
     })
+}
+
+/// Cuts the gas limit to what the caller can pay for. Wallets name their fees when they estimate, and
+/// few accounts could pay them for the whole cap.
+pub(crate) fn affordable(
+    api: &dyn NodeApi,
+    height: u64,
+    mut call: CallRequest,
+) -> Result<CallRequest, ReadError> {
+    if call.gas_price_wei > 0 {
+        let balance = api.account(height, call.from)?.balance;
+        // One that cannot pay the value fails on that, and says so.
+        if let Some(left) = balance.checked_sub(call.value) {
+            let gas = left / U256::from(call.gas_price_wei);
+            call.gas_limit = call.gas_limit.min(u64::try_from(gas).unwrap_or(u64::MAX));
+        }
+    }
+    Ok(call)
 }
 
 /// Refuses state and block overrides instead of ignoring them.

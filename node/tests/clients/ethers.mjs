@@ -25,8 +25,11 @@ expect((await socket.getCode(address)).length > 2, 'code')
 
 // Call it, and hear its event over the subscription.
 const token = new Contract(address, abi, wallet)
-const heard = new Promise((resolve) => new Contract(address, abi, socket).once('Transfer', (_from, _to, amount) => resolve(amount)))
-await new Promise((resolve) => setTimeout(resolve, 200))
+let tell
+const heard = new Promise((resolve, reject) => { tell = resolve; setTimeout(reject, 90_000, new Error('no event')).unref() })
+await new Contract(address, abi, socket).once('Transfer', (_from, _to, amount) => tell(amount))
+await socket.getBlockNumber()
+await new Promise((resolve) => setTimeout(resolve, 300))
 const called = await done(await token.transfer(marker, 123_456_789n))
 expect(await token.balanceOf(marker) === 123_456_789n, 'tokens')
 expect(await heard === 123_456_789n, 'subscription')

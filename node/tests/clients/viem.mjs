@@ -54,7 +54,7 @@ hash(first)
 expect((await reads.getTransaction({ hash: first })).blockNumber === null, 'it waits')
 let replaced
 const waits = reads.waitForTransactionReceipt({ hash: first, timeout: 90_000, onReplaced: (by) => { replaced = by } })
-await new Promise((resolve) => setTimeout(resolve, 300))
+await new Promise((resolve) => setTimeout(resolve, 1_000))
 const bumped = { maxFeePerGas: fees.maxFeePerGas * 2n, maxPriorityFeePerGas: fees.maxPriorityFeePerGas * 2n }
 const again = { to: address, data: data(2n), gas: 100_000n, nonce: nonce + 1 }
 const cheap = await wallet.sendTransaction({ ...again, ...fees }).then(() => '', (error) => error.message)

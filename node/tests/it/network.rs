@@ -36,6 +36,7 @@ fn a_devnet_settles_everything_and_proves_it() {
     assert_eq!(summary["bot"]["recognised"], 0, "the bot read a sealed transaction");
     assert_eq!(summary["heights"].as_array().unwrap().len(), 4);
     assert!(stderr.contains("test dealer"), "the dealer was not loud");
+    assert!(stderr.contains("gateway: http://127.0.0.1:"), "no gateway was started");
 }
 
 /// A killed member is not missed, and comes back where it was; the others' order is its order.

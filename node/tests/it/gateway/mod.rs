@@ -2,6 +2,7 @@
 
 mod capture;
 mod network;
+mod restarts;
 
 use std::{
     path::{Path, PathBuf},

@@ -22,9 +22,9 @@ use tokio::sync::oneshot;
 use super::capture::Capture;
 use crate::harness::free_ports;
 
-const BLINDFOLD: &str = env!("CARGO_BIN_EXE_blindfold");
+pub const BLINDFOLD: &str = env!("CARGO_BIN_EXE_blindfold");
 /// Generous: the machine may be busy. No assertion depends on how fast something is.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 const MEMBERS: usize = 4;
 const ETHER_1000: &str = "1000000000000000000000";
 /// Secret key of the gateway's payer.
@@ -116,6 +116,11 @@ impl Drop for Network {
             let _ = child.wait();
         }
     }
+}
+
+/// An address where nobody listens.
+pub fn free_address() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], free_ports(1)))
 }
 
 /// Waits until a gateway or node has executed a height.
