@@ -285,6 +285,12 @@ impl Gateway {
         Some(description)
     }
 
+    /// What `gateway_getTransaction` says.
+    #[cfg(test)]
+    pub(super) fn told(&self, hash: B256) -> Value {
+        serde_json::to_value(self.describe(hash)).unwrap()
+    }
+
     fn status(&self) -> Answer<Value> {
         let payer = self.api.payer(self.wallet.address())?;
         let state = self.state.lock();
@@ -351,7 +357,9 @@ impl Gateway {
             if unsigned.is_create() {
                 fields.insert("to".to_owned(), Value::Null);
             }
-            fields.entry("accessList").or_insert_with(|| json!([]));
+            if request.gas_price.is_none() {
+                fields.entry("accessList").or_insert_with(|| json!([]));
+            }
             let _ = fields.remove("data");
             let price = request.gas_price.or(request.max_fee_per_gas).unwrap_or_default();
             fields.entry("gasPrice").or_insert(json!(U128::from(price)));

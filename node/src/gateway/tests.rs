@@ -366,13 +366,22 @@ fn a_nonce_that_someone_else_used_is_left_to_them() {
 fn a_skip_is_told() {
     let world = World::new(|_| {});
     let hash = world.send(&world.transaction(1, 0, 4 * GWEI)).unwrap();
+    let told = || world.gateway.told(hash);
+    assert_eq!(told()["state"], "queued");
     let due = world.round();
+    assert_eq!(told()["state"], "sealed");
+    assert_eq!(told()["envelopeId"], due[0].1.to_string());
+    world.taken();
+    assert_eq!(told()["state"], "submitted");
     let reason = SkipReason::InsufficientFunds;
     world.chain.end(due[0].0, due[0].1, TxStatus::Skipped { height: 11, position: 0, reason });
     world.round();
     assert!(
         matches!(world.end_of(hash), Some(End::Skipped { reason: found, .. }) if found == reason)
     );
+    assert_eq!(told()["state"], "skipped");
+    assert_eq!(told()["reason"], "insufficient_funds");
+    assert_eq!(world.gateway.told(B256::ZERO), serde_json::Value::Null);
     assert!(world.gateway.state.lock().hold.is_empty());
 }
 
