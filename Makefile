@@ -9,6 +9,10 @@ MAKEFLAGS += --no-print-directory
 # ARGS is passed on to the program; SEED selects one simulated world.
 ARGS ?=
 SEED ?=
+# Seconds or runs of each fuzz target, and which; see scripts/fuzz.sh.
+TIME ?= 60
+RUNS ?=
+TARGETS ?=
 
 ENV := . scripts/env.sh;
 CARGO := $(ENV) cargo
@@ -65,6 +69,17 @@ test-netns: ## of these, the members in network namespaces: partitions, 100 ms d
 .PHONY: sim
 sim: ## replay one simulated world, SEED=n (without: the default seeds)
 	@$(ENV) exec cargo run --locked -p blindfold-sim -- $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+.PHONY: fuzz
+fuzz: ## fuzz every decoder and the admission path, TIME=60 seconds each or RUNS=n; TARGETS="block keys"
+	@TIME="$(TIME)" RUNS="$(RUNS)" TARGETS="$(TARGETS)" bash scripts/fuzz.sh
+
+# The length of a soak, in minutes.
+MINUTES ?= 20
+
+.PHONY: soak
+soak: ## a devnet under half load with random kills for MINUTES=20: memory, files, disk; ARGS="--rate 5 --json"
+	@$(ENV) exec cargo run --locked -p blindfold-node --bin blindfold -- devnet --soak $(MINUTES) --exit $(ARGS)
 
 .PHONY: fmt
 fmt: ## format the code

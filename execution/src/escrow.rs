@@ -149,7 +149,7 @@ pub(crate) fn history_writes(height: u64, former: &[FormerSlot]) -> Vec<StateWri
     writes
 }
 
-fn decode_history(mut bytes: &[u8]) -> alloy_rlp::Result<Vec<FormerSlot>> {
+pub(crate) fn decode_history(mut bytes: &[u8]) -> alloy_rlp::Result<Vec<FormerSlot>> {
     let buf = &mut Header::decode_bytes(&mut bytes, true)?;
     let mut former = Vec::new();
     while !buf.is_empty() {

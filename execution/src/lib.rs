@@ -47,6 +47,8 @@ pub mod escrow;
 mod evm;
 mod executor;
 pub mod state;
+#[cfg(any(test, feature = "testkit"))]
+pub mod testkit;
 
 #[cfg(test)]
 mod tests;

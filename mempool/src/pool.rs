@@ -496,9 +496,15 @@ impl Mempool {
         let change = Change::Remove { id: B256::ZERO, reason: Removal::Stale };
         self.changes.resize(MAX_PENDING_CHANGES, change);
     }
+}
 
-    /// Every index says the same, and no bound is exceeded.
-    pub(crate) fn assert_consistent(&self) {
+#[cfg(any(test, feature = "testkit"))]
+impl Mempool {
+    /// Fails unless every index says the same and no bound is exceeded. For tests.
+    ///
+    /// # Panics
+    /// If one does not.
+    pub fn assert_consistent(&self) {
         let entries: Vec<_> = self.queues.values().flat_map(Queue::iter).collect();
         assert_eq!(entries.len(), self.by_id.len());
         assert_eq!(entries.len(), self.by_expiry.len());

@@ -20,4 +20,6 @@ pub use parent::{Layer, MAX_LAYERS, ParentState, StateError, Tip};
 pub use proof::{AccountProof, MAX_PROOF_SLOTS, ProofError, StorageProof};
 pub use store::{Column, Entry, MemoryStore, StateStore, StateWrite, StateWrites, StoreError};
 
+#[cfg(any(test, feature = "testkit"))]
+pub(crate) use account::AccountRow;
 pub(crate) use overlay::{Finished, FormerSlot, Overlay};

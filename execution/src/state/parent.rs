@@ -54,7 +54,7 @@ impl Tip {
             .map_err(|_| StoreError::damaged(Column::Meta, "executed tip"))
     }
 
-    fn decode(mut bytes: &[u8]) -> alloy_rlp::Result<Self> {
+    pub(crate) fn decode(mut bytes: &[u8]) -> alloy_rlp::Result<Self> {
         let buf = &mut Header::decode_bytes(&mut bytes, true)?;
         let tip = Self {
             height: u64::decode(buf)?,

@@ -1,11 +1,15 @@
 //! `blindfold inspect`: decode what the protocol signs, stores or sends. Nothing is asked of a node.
 
+use crate::{
+    config::NodeConfig,
+    store::{Family, Store},
+};
 use alloy_primitives::{Bytes, hex};
 use blindfold_wire::{
     Envelope, Evidence, SignedCommitment, envelope::ENVELOPE_TYPE, genesis::Genesis,
 };
 use clap::{Args, Subcommand};
-use eyre::{Context as _, Result, bail};
+use eyre::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 use std::{
     io::Read as _,
@@ -27,6 +31,8 @@ pub enum InspectCommand {
     Evidence(EvidenceInput),
     /// A genesis document: its hash, and whether its keys and proofs hold.
     Genesis(GenesisInput),
+    /// The database of a stopped node: copies its newest rows to files, a folder for each family.
+    Rows(RowsInput),
 }
 
 /// Hex, or `-` for standard input.
@@ -59,6 +65,20 @@ pub struct GenesisInput {
     json: bool,
 }
 
+/// A stopped node's database.
+#[derive(Debug, Args)]
+pub struct RowsInput {
+    /// The node's `node.toml`.
+    #[arg(long)]
+    config: PathBuf,
+    /// Folder to write to: `<family>/<key in hex>`.
+    #[arg(long)]
+    out: PathBuf,
+    /// Rows of each family, at most; those with the largest keys, which for heights are the newest.
+    #[arg(long, default_value_t = 100)]
+    limit: usize,
+}
+
 /// Runs an `inspect` command.
 pub fn run(command: InspectCommand) -> Result<ExitCode> {
     match command {
@@ -84,6 +104,7 @@ pub fn run(command: InspectCommand) -> Result<ExitCode> {
             show(&report, args.json)?;
             return Ok(if problem.is_none() { ExitCode::SUCCESS } else { ExitCode::from(1) });
         }
+        InspectCommand::Rows(args) => rows(&args),
     }?;
     Ok(ExitCode::SUCCESS)
 }
@@ -166,6 +187,35 @@ fn evidence(bytes: &[u8], genesis: &Genesis) -> Result<(Value, bool)> {
         "problem": verdict.as_ref().err().map(ToString::to_string),
     });
     Ok((report, verdict.is_ok()))
+}
+
+/// Copies rows to files as they are.
+fn rows(args: &RowsInput) -> Result<()> {
+    let config = NodeConfig::read(&args.config)?;
+    let folder = config.data_dir.join("db");
+    // Opening creates what is not there, which nobody wants of an inspection.
+    ensure!(folder.join("CURRENT").exists(), "{} holds no database", folder.display());
+    let store = Store::open(&folder, read_genesis(&config.genesis)?.hash().0)?;
+    let mut copied = 0usize;
+    for family in Family::all() {
+        let rows = store.newest(family, args.limit)?;
+        if rows.is_empty() {
+            continue;
+        }
+        let folder = args.out.join(family.name());
+        std::fs::create_dir_all(&folder)
+            .wrap_err_with(|| format!("cannot create {}", folder.display()))?;
+        copied += rows.len();
+        for (key, value) in rows {
+            // The root of a trie has the empty key.
+            let name = if key.is_empty() { "root".to_owned() } else { hex::encode(&key) };
+            let path = folder.join(name);
+            std::fs::write(&path, value)
+                .wrap_err_with(|| format!("cannot write {}", path.display()))?;
+        }
+    }
+    println!("{copied} rows");
+    Ok(())
 }
 
 fn show(report: &Value, as_json: bool) -> Result<()> {

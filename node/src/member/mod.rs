@@ -28,6 +28,7 @@ pub mod messages;
 pub mod pipeline;
 pub mod pool;
 pub mod records;
+mod rows;
 pub mod shared;
 
 pub use shared::{Keys, Shared};

@@ -218,6 +218,15 @@ impl Store {
         Ok(self.collect(family, IteratorMode::End, 1)?.pop())
     }
 
+    /// Up to `limit` (at most [`MAX_SCAN`]) entries with the largest keys, descending.
+    ///
+    /// # Errors
+    ///
+    /// If the disk fails.
+    pub fn newest(&self, family: Family, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        self.collect(family, IteratorMode::End, limit.min(MAX_SCAN))
+    }
+
     fn collect(
         &self,
         family: Family,
