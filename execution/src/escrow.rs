@@ -155,6 +155,9 @@ pub(crate) fn decode_history(mut bytes: &[u8]) -> alloy_rlp::Result<Vec<FormerSl
     while !buf.is_empty() {
         former.push(FormerSlot { slot: U256::decode(buf)?, value: U256::decode(buf)? });
     }
+    if !bytes.is_empty() {
+        return Err(alloy_rlp::Error::UnexpectedLength);
+    }
     Ok(former)
 }
 
