@@ -11,6 +11,7 @@ mod gateway;
 mod live;
 mod processes;
 mod rng;
+mod soak;
 mod summary;
 mod trading;
 mod wallets;
@@ -76,6 +77,13 @@ pub struct DevnetArgs {
     /// end of a good run with --exit.
     #[arg(long)]
     data_dir: Option<PathBuf>,
+    /// Instead: run for this many minutes under half load while members are killed at random, and
+    /// judge memory, open files and disk. Ends by itself.
+    #[arg(long, value_name = "MINUTES", conflicts_with = "transactions")]
+    soak: Option<u64>,
+    /// Sealed transactions a second of --soak. Default: half of what the network is found to carry.
+    #[arg(long, requires = "soak")]
+    rate: Option<f64>,
 }
 
 /// Runs a devnet.
@@ -119,6 +127,19 @@ pub fn run(args: DevnetArgs) -> Result<ExitCode> {
     }
     eprintln!("{} members are up; deploying two tokens and an exchange", args.nodes);
 
+    if let Some(minutes) = args.soak {
+        let Some(seated) = cast.seated.take() else { bail!("nobody is seated") };
+        let network = soak::Network {
+            members: &members,
+            written: &written,
+            folder: &folder,
+            interrupted: &interrupted,
+        };
+        let taken = std::mem::take(&mut processes.members);
+        let (members, code) = soak::run(&args, minutes, seated, &network, taken)?;
+        processes.members = members;
+        return Ok(finish(&mut processes, &args, &folder, code));
+    }
     let mut checks = || -> Result<bool> {
         processes.check_alive()?;
         Ok(interrupted.load(Ordering::Relaxed))
@@ -146,6 +167,16 @@ pub fn run(args: DevnetArgs) -> Result<ExitCode> {
             return Err(error.wrap_err(format!("see the logs in {}", folder.display())));
         }
     };
+    Ok(finish(&mut processes, &args, &folder, code))
+}
+
+/// Stops the members, and cleans up after a good run.
+fn finish(
+    processes: &mut Processes,
+    args: &DevnetArgs,
+    folder: &std::path::Path,
+    code: ExitCode,
+) -> ExitCode {
     let killed = processes.stop();
     if !killed.is_empty() {
         eprintln!(
@@ -153,12 +184,12 @@ pub fn run(args: DevnetArgs) -> Result<ExitCode> {
             killed.join(", "),
             folder.display()
         );
-        return Ok(ExitCode::from(1));
+        return ExitCode::from(1);
     }
     if args.exit && args.data_dir.is_none() && code == ExitCode::SUCCESS {
-        let _ = std::fs::remove_dir_all(&folder);
+        let _ = std::fs::remove_dir_all(folder);
     }
-    Ok(code)
+    code
 }
 
 /// Everybody who holds a key.

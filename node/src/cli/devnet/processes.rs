@@ -68,6 +68,19 @@ impl MemberProcess {
         Ok(())
     }
 
+    /// Its process number, while it runs.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends the member as a crash would: nothing is told, nothing is flushed.
+    pub fn kill(&mut self) -> Result<()> {
+        // SIGKILL, to our own child that has not been waited for.
+        self.child.kill().wrap_err_with(|| format!("cannot kill member {}", self.index))?;
+        self.child.wait()?;
+        Ok(())
+    }
+
     /// Asks the member to leave by closing its standard input.
     fn ask_to_stop(&mut self) {
         drop(self.child.stdin.take());

@@ -126,7 +126,7 @@ pub fn trade(
 }
 
 /// A transfer now and then, swaps in either direction otherwise.
-fn choose(number: usize, trader: &mut DevWallet, others: &[Address], market: Market) -> Action {
+pub fn choose(number: usize, trader: &mut DevWallet, others: &[Address], market: Market) -> Action {
     let own = trader.address();
     let choices = trader.choices();
     let token = if choices.below(2) == 0 { market.token_a } else { market.token_b };

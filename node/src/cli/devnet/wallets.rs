@@ -7,7 +7,8 @@ use alloy_consensus::TxEip1559;
 use alloy_eips::eip2718::Encodable2718 as _;
 use alloy_primitives::{Address, B256, Bytes, TxKind, U256};
 use blindfold_sdk::{
-    Client, ClientError, Committee, Fees, HttpTransport, SigningKey, TxStatus, Wallet,
+    Client, ClientError, Committee, Fees, HttpTransport, SealedTransaction, SigningKey, TxStatus,
+    Wallet,
 };
 use eyre::{Result, WrapErr as _, bail};
 use std::{
@@ -108,34 +109,11 @@ impl DevWallet {
 
     /// Signs, seals and submits to a member of the wallet's choice.
     pub fn send(&mut self, members: &Members, action: &Action) -> Result<Sent> {
-        let committee = self.wallet.committee();
         let at = self.choices.below(members.clients.len());
         let deadline = Instant::now() + SUBMIT_TIMEOUT;
-        let transaction = tx::sign(
-            TxEip1559 {
-                chain_id: committee.chain_id(),
-                nonce: self.inner_nonce,
-                gas_limit: action.gas_limit,
-                max_fee_per_gas: INNER_MAX_FEE,
-                max_priority_fee_per_gas: 0,
-                to: action.to.map_or(TxKind::Create, TxKind::Call),
-                value: U256::ZERO,
-                access_list: Default::default(),
-                input: action.input.clone(),
-            },
-            &self.key,
-        );
         let client = &members.clients[at];
-        let mut fees = client.suggest_fees(action.gas_limit)?;
-        if let Some(bid_wei) = action.bid_wei {
-            fees = Fees {
-                max_fee_per_gas: fees.max_fee_per_gas.saturating_add(bid_wei),
-                max_priority_fee_per_gas: bid_wei,
-                ..fees
-            };
-        }
-        let sealed = self.wallet.seal(&transaction.encoded_2718(), &fees)?;
-        self.inner_nonce += 1;
+        let fees = client.suggest_fees(action.gas_limit)?;
+        let sealed = self.seal(fees, action)?;
         let submitted_ms = now_ms();
         loop {
             match client.submit(&sealed) {
@@ -152,6 +130,81 @@ impl DevWallet {
         }
         Ok(Sent { envelope_id: sealed.id(), submitted_ms, end: None })
     }
+
+    /// As [`Self::send`], where members may be away: goes on to the next one until some member holds
+    /// the envelope.
+    pub fn send_to_any(&mut self, members: &Members, action: &Action) -> Result<Sent> {
+        let count = members.clients.len();
+        let mut at = self.choices.below(count);
+        let deadline = Instant::now() + SUBMIT_TIMEOUT;
+        let go_on = |error: ClientError, at: &mut usize| -> Result<()> {
+            if members.interrupted.load(Ordering::Relaxed) {
+                bail!("interrupted");
+            }
+            if !is_passing(&error) || Instant::now() >= deadline {
+                return Err(error)
+                    .wrap_err_with(|| format!("member {at} did not admit an envelope"));
+            }
+            *at = (*at + 1) % count;
+            std::thread::sleep(SUBMIT_RETRY);
+            Ok(())
+        };
+        let fees = loop {
+            match members.clients[at].suggest_fees(action.gas_limit) {
+                Ok(fees) => break fees,
+                Err(error) => go_on(error, &mut at)?,
+            }
+        };
+        let sealed = self.seal(fees, action)?;
+        let submitted_ms = now_ms();
+        loop {
+            match members.clients[at].submit(&sealed) {
+                Ok(_) => break,
+                // Taken by a member that was killed before it could say so.
+                Err(error) if reason(&error) == Some("already_known") => break,
+                Err(error) => go_on(error, &mut at)?,
+            }
+        }
+        Ok(Sent { envelope_id: sealed.id(), submitted_ms, end: None })
+    }
+
+    /// Signs and seals.
+    fn seal(&mut self, suggested: Fees, action: &Action) -> Result<SealedTransaction> {
+        let committee = self.wallet.committee();
+        let transaction = tx::sign(
+            TxEip1559 {
+                chain_id: committee.chain_id(),
+                nonce: self.inner_nonce,
+                gas_limit: action.gas_limit,
+                max_fee_per_gas: INNER_MAX_FEE,
+                max_priority_fee_per_gas: 0,
+                to: action.to.map_or(TxKind::Create, TxKind::Call),
+                value: U256::ZERO,
+                access_list: Default::default(),
+                input: action.input.clone(),
+            },
+            &self.key,
+        );
+        let fees = match action.bid_wei {
+            None => suggested,
+            Some(bid_wei) => Fees {
+                max_fee_per_gas: suggested.max_fee_per_gas.saturating_add(bid_wei),
+                max_priority_fee_per_gas: bid_wei,
+                ..suggested
+            },
+        };
+        let sealed = self.wallet.seal(&transaction.encoded_2718(), &fees)?;
+        self.inner_nonce += 1;
+        Ok(sealed)
+    }
+}
+
+/// Why an envelope was refused, in the server's word.
+fn reason(error: &ClientError) -> Option<&str> {
+    match error {
+        ClientError::Refused { data, .. } => data.as_ref()?.get("reason")?.as_str(),
+        _ => None,
+    }
 }
 
 /// Whether the same envelope may be admitted in a moment: the member is busy, or has not yet ordered
@@ -160,15 +213,11 @@ fn is_passing(error: &ClientError) -> bool {
     use blindfold_sdk::rpc::codes;
     match error {
         ClientError::Transport(_) => true,
-        ClientError::Refused { code, data, .. } => {
-            let reason = data
-                .as_ref()
-                .and_then(|data| data.get("reason"))
-                .and_then(|reason| reason.as_str());
+        ClientError::Refused { code, .. } => {
             *code == codes::UNAVAILABLE
                 || (*code == codes::ENVELOPE_REFUSED
                     && matches!(
-                        reason,
+                        reason(error),
                         Some("nonce_too_far" | "payer_full" | "unpaid" | "backlog" | "full")
                     ))
         }
