@@ -302,7 +302,7 @@ fn put(family: Family, key: &[u8], value: Vec<u8>) -> Write {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use blindfold_wire::Signature65;
+    use blindfold_wire::{OrderCommitment, Signature65};
 
     #[test]
     fn first_seen_commitments_stay_bounded_though_views_are_lost() {

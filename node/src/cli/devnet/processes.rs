@@ -76,7 +76,7 @@ impl MemberProcess {
     /// Ends the member as a crash would: nothing is told, nothing is flushed.
     pub fn kill(&mut self) -> Result<()> {
         // SIGKILL, to our own child that has not been waited for.
-        self.child.kill().wrap_err_with(|| format!("cannot kill member {}", self.index))?;
+        self.child.kill().wrap_err_with(|| format!("cannot kill {}", self.name))?;
         self.child.wait()?;
         Ok(())
     }
