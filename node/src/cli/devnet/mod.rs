@@ -87,7 +87,9 @@ pub struct DevnetArgs {
 }
 
 /// Runs a devnet.
-pub fn run(args: DevnetArgs) -> Result<ExitCode> {
+pub fn run(mut args: DevnetArgs) -> Result<ExitCode> {
+    // A soak looks at members alone.
+    args.no_gateway |= args.soak.is_some();
     ensure!((1..=16).contains(&args.nodes), "--nodes must be between 1 and 16 on one machine");
     let interrupted = on_ctrl_c();
     let folder = match &args.data_dir {
