@@ -26,7 +26,8 @@ use commonware_runtime::Clock;
 use commonware_utils::{
     Acknowledgement as _, acknowledgement::Exact, channel::mpsc, vec::NonEmptyVec,
 };
-use std::{sync::Arc, time::Duration};
+use futures::{StreamExt as _, stream};
+use std::{pin::pin, sync::Arc, time::Duration};
 use tracing::{debug, error};
 
 /// How long to wait before looking again for a certificate that is not stored yet.
@@ -47,6 +48,10 @@ const SEEK_WAIT: Duration = Duration::from_millis(250);
 
 /// How often it is looked whether an answer is there.
 const SEEK_POLL: Duration = Duration::from_millis(10);
+
+/// Heights whose proofs are looked for at a time. Marshal answers between two batches of what it fetches;
+/// one question at a time would get one answer per batch.
+const PROVING: usize = 32;
 
 /// Commitments between a height and the certificate that proves it, at most: more than any lag between
 /// ordering and execution, and what the node can keep of one height.
@@ -197,19 +202,30 @@ pub(crate) async fn run_delivery<C: Clock, R: OrderingReporter>(
     executed_lag: u64,
     votes: VoteCommittee,
     reporter: R,
-    mut blocks: mpsc::UnboundedReceiver<BlockDelivery>,
+    blocks: mpsc::UnboundedReceiver<BlockDelivery>,
 ) {
     let lag = usize::try_from(executed_lag).unwrap_or(MAX_DESCENDANTS);
     let sought = lag.clamp(SOUGHT_LINKS, MAX_DESCENDANTS);
     let prover = Prover { clock, marshal, peers, members: votes.members(), sought };
-    while let Some((block, ack)) = blocks.recv().await {
+    let prover = &prover;
+    let delivered = stream::unfold(blocks, |mut blocks| async move {
+        blocks.recv().await.map(|delivery| (delivery, blocks))
+    });
+    let proven = delivered.map(|(block, ack): BlockDelivery| async move {
+        // Genesis is final by definition.
+        let proof = match block.height().get() {
+            0 => None,
+            _ => Some(prover.prove(&block).await),
+        };
+        (block, ack, proof)
+    });
+    let mut proven = pin!(proven.buffered(PROVING));
+    while let Some((block, ack, proof)) = proven.next().await {
         let height = block.height().get();
-        if height == 0 {
-            // Genesis is final by definition.
+        let Some((certificate, descendants)) = proof else {
             ack.acknowledge();
             continue;
-        }
-        let (certificate, descendants) = prover.prove(&block).await;
+        };
         let commitment = block.inner().commitment().clone();
         match certify(commitment, &descendants, &certificate, &votes) {
             Ok(certified) => reporter.finalized(FinalizedHeight {
