@@ -117,17 +117,36 @@ fn run_node(args: RunArgs) -> Result<ExitCode> {
     let runner = runtime::Runner::new(
         runtime::Config::new().with_storage_directory(loaded.config.data_dir.join("engine")),
     );
+    let data_dir = loaded.config.data_dir.clone();
     let serving = || runner.start(|context| serve(context, loaded, args.stop_with_stdin));
     // The engine library panics where it cannot write; nothing of the node outlives that. To whoever
     // runs the node it is an error like any other.
-    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(serving)) {
-        Ok(outcome) => outcome,
-        Err(panic) => bail!(
-            "a task of the node failed: {}. If that names the disk, make room or repair it and start the node \
-             again: it goes on from its database",
-            panic_message(panic.as_ref())
-        ),
-    }
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(serving));
+    let outcome = outcome.unwrap_or_else(|panic| {
+        Err(eyre::eyre!("a task of the node failed: {}", panic_message(panic.as_ref())))
+    });
+    outcome.map_err(|reason| match probe_disk(&data_dir) {
+        Ok(()) => reason,
+        // What failed first does not always know why.
+        Err(disk) => reason.wrap_err(format!(
+            "cannot write to {}: {disk}; make room or repair the disk, then start the node again: it goes on \
+             from its database",
+            data_dir.display()
+        )),
+    })
+}
+
+/// Writes a little into `folder` and takes it away again.
+fn probe_disk(folder: &Path) -> std::io::Result<()> {
+    /// More than what a full disk may still take in half-used blocks.
+    const PROBE_BYTES: usize = 64 << 10;
+    let path = folder.join("probe.tmp");
+    let written = std::fs::File::create(&path).and_then(|mut file| {
+        std::io::Write::write_all(&mut file, &[0; PROBE_BYTES])?;
+        file.sync_all()
+    });
+    let _ = std::fs::remove_file(&path);
+    written
 }
 
 fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {

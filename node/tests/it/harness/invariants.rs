@@ -147,8 +147,7 @@ impl Network {
     /// Stops all members and holds their signing journals against each other and against what was
     /// seen: nobody ever saw a signature that is not the one in its signer's journal.
     pub fn expect_nothing_signed_twice(&mut self, seen: &Sightings) {
-        let running: Vec<_> = self.running().collect();
-        running.into_iter().for_each(|member| self.stop(member));
+        self.stop_all();
         assert!(self.journals.contradictions().is_empty(), "{:?}", self.journals.contradictions());
         let genesis_hash = self.genesis.hash().0;
         let stopped: Vec<_> = (0..self.members())

@@ -185,10 +185,25 @@ impl Network {
 
     /// Stops a running member in good order.
     pub fn stop(&mut self, member: usize) {
-        let status = self.processes[member].take().expect("a running member").stop(PATIENCE);
-        let status = status.unwrap_or_else(|| panic!("member {member} hangs\n{}", self.logs()));
-        assert!(status.success(), "member {member}: {status}\n{}", self.logs());
-        self.remember_journal(member);
+        self.stop_each(&[member]);
+    }
+
+    /// Stops all running members in good order.
+    pub fn stop_all(&mut self) {
+        let running: Vec<_> = self.running().collect();
+        self.stop_each(&running);
+    }
+
+    fn stop_each(&mut self, members: &[usize]) {
+        for member in members {
+            self.processes[*member].as_mut().expect("a running member").ask_to_stop();
+        }
+        for member in members {
+            let status = self.processes[*member].take().expect("asked before").wait(PATIENCE);
+            let status = status.unwrap_or_else(|| panic!("member {member} hangs\n{}", self.logs()));
+            assert!(status.success(), "member {member}: {status}\n{}", self.logs());
+            self.remember_journal(*member);
+        }
     }
 
     /// Waits until a member leaves by itself, doing `meanwhile` again and again; its exit code.

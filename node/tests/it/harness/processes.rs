@@ -58,10 +58,9 @@ impl MemberProcess {
         self.child.wait().unwrap();
     }
 
-    /// Asks it to leave, by closing its standard input; `None` if it has not after `patience`.
-    pub fn stop(mut self, patience: Duration) -> Option<ExitStatus> {
+    /// Asks it to leave, by closing its standard input.
+    pub fn ask_to_stop(&mut self) {
         drop(self.child.stdin.take());
-        self.wait(patience)
     }
 
     /// Waits until it has left; `None` if it has not after `patience`.
