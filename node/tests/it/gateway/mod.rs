@@ -34,7 +34,7 @@ fn real_wallets_use_it_and_nothing_leaves_but_envelopes() {
     let runs: Vec<_> = CLIENTS
         .iter()
         .map(|(script, seed)| {
-            let (folder, url) = (folder.clone(), gateway.url.clone());
+            let (folder, url) = (folder.path().to_path_buf(), gateway.url.clone());
             thread::spawn(move || run_client(&folder, script, *seed, &url))
         })
         .collect();
@@ -91,7 +91,7 @@ fn pieces(url: &str, hash: B256) -> Vec<Bytes> {
 
 /// A folder with the scripts and their packages. Where they cannot be installed, the test did not run,
 /// and that is no pass.
-fn clients() -> PathBuf {
+fn clients() -> tempfile::TempDir {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let output = Command::new("bash")
         .arg(root.join("../scripts/clients.sh"))
@@ -101,12 +101,13 @@ fn clients() -> PathBuf {
     let reason = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "NOT RUN: the clients cannot be installed: {reason}");
     let packages = PathBuf::from(String::from_utf8(output.stdout).unwrap().trim());
-    let folder = tempfile::tempdir().unwrap().keep();
-    std::os::unix::fs::symlink(packages.join("node_modules"), folder.join("node_modules")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let link = folder.path().join("node_modules");
+    std::os::unix::fs::symlink(packages.join("node_modules"), link).unwrap();
     for entry in std::fs::read_dir(root.join("tests/clients")).unwrap() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|extension| extension == "mjs") {
-            std::fs::copy(&path, folder.join(path.file_name().unwrap())).unwrap();
+            std::fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
         }
     }
     folder
