@@ -460,7 +460,7 @@ fn followers_hear_and_ask_only_where_they_may() {
         // The small channel is for listening.
         assert!(!follower.send_small(&member_key, "a vote"), "not even tried");
         let told = member.small.0.send(Recipients::All, Bytes::from_static(b"news"), false);
-        assert_eq!(told, [follower_key.clone()]);
+        assert_eq!(told, std::slice::from_ref(&follower_key));
         assert_eq!(follower.recv_small().await.1, "news");
         // The large one is for questions.
         let asked = follower.large.0.send(Recipients::All, Bytes::from_static(b"what?"), false);

@@ -153,8 +153,11 @@ fn one(
     Ok(())
 }
 
+/// Calls with the tally, under its lock.
+type Write<'a> = dyn Fn(&dyn Fn(&mut Tally)) + 'a;
+
 /// Takes out what has ended, oldest first.
-fn reap(in_flight: &mut VecDeque<Sent>, members: &Members, with: &dyn Fn(&dyn Fn(&mut Tally))) {
+fn reap(in_flight: &mut VecDeque<Sent>, members: &Members, with: &Write<'_>) {
     while let Some(first) = in_flight.front() {
         // Some member may be away, another may not have got as far.
         let end = members.clients.iter().find_map(|client| {

@@ -199,7 +199,7 @@ mod tests {
     fn a_cache_that_fills_is_no_leak() {
         // Towards 200 MiB, half of the rest every two minutes.
         let leaks = judge(&life(20, 0, |second| Sample {
-            anon_bytes: 200 * MIB - (180 * MIB >> (second / 120)),
+            anon_bytes: 200 * MIB - ((180 * MIB) >> (second / 120)),
             other_files: 30 + second % 7,
             threads: 20,
             ..Sample::default()
