@@ -41,7 +41,7 @@ if [ ! -d "$seeds" ]; then
   say "running a devnet for seeds"
   net="$(mktemp -d)"
   trap 'rm -rf "$net"' EXIT
-  "$CARGO_TARGET_DIR/debug/blindfold" devnet --transactions 40 --exit --data-dir "$net/devnet" >"$net/devnet.log" 2>&1 || {
+  "$CARGO_TARGET_DIR/debug/blindfold" devnet --transactions 40 --exit --no-gateway --data-dir "$net/devnet" >"$net/devnet.log" 2>&1 || {
     tail -20 "$net/devnet.log" >&2
     stop "the devnet failed"
   }
@@ -59,13 +59,14 @@ printf '%-22s %10s %9s %9s %7s %7s  %s\n' target runs exec/s seconds corpus 'rss
 for target in ${TARGETS:-$("$CARGO_TARGET_DIR/debug/blindfold-fuzz" list)}; do
   corpus="$HOME_DIR/corpus/$target" found="$HOME_DIR/findings/$target" log="$HOME_DIR/$target.log"
   mkdir -p "$corpus" "$found" "$seeds/$target"
-  known="$(find "fuzz/regressions/$target" -type f 2>/dev/null | wc -l)"
+  past=()
+  [ -d "fuzz/regressions/$target" ] && past=("fuzz/regressions/$target")
   limit=(-max_total_time="$TIME")
   [ -n "$RUNS" ] && limit=(-runs="$RUNS")
   begun="$(date +%s)" status=0
   nice -n "$NICE" "$binaries/$target" "${limit[@]}" -timeout="$RUN_SECONDS" -rss_limit_mb="$RSS_MIB" \
     -max_len="$INPUT_BYTES" -print_final_stats=1 -verbosity=1 -artifact_prefix="$found/" \
-    "$corpus" "$seeds/$target" $([ "$known" -gt 0 ] && echo "fuzz/regressions/$target") >"$log" 2>&1 || status=$?
+    "$corpus" "$seeds/$target" ${past[@]+"${past[@]}"} >"$log" 2>&1 || status=$?
   stat() { sed -n "s/^stat::$1: *//p" "$log"; }
   seconds=$(($(date +%s) - begun)) runs="$(stat number_of_executed_units)" finding=0
   [ "$status" = 0 ] || finding=1
