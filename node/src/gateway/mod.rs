@@ -13,7 +13,7 @@
 //! - **`round`**: settles, seals; **`submit`**: hands envelopes to members; **`payer`**: key and limits.
 //!
 //! A plaintext has three ways out of a type here: into the journal, into `Wallet::seal_with_nonce`, and
-//! back to the wallet. [`submit`] gets encoded envelopes and nothing else.
+//! back to the wallet. `submit` gets encoded envelopes and nothing else.
 
 pub mod config;
 pub mod hold;

@@ -24,7 +24,7 @@
 //!
 //! A height that the committee has behind it (`Shared::is_behind`) is open at a quorum. For it nothing is
 //! released: its openings are asked for at once, of all members in turn. Only if nobody has them after
-//! [`RELEASE_ANYWAY_MS`], as after a power failure of all, are shares released as for a new height.
+//! `RELEASE_ANYWAY_MS`, as after a power failure of all, are shares released as for a new height.
 
 use super::{
     MemberError, Shared,

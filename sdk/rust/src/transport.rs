@@ -50,7 +50,7 @@ impl HttpTransport {
         Self::with_timeout(url, REQUEST_TIMEOUT)
     }
 
-    /// As [`Self::new`], with another bound on the time of a request than [`REQUEST_TIMEOUT`].
+    /// As [`Self::new`], with another bound on the time of a request than thirty seconds.
     ///
     /// # Errors
     /// If the URL does not begin with `http://`.

@@ -6,11 +6,11 @@
 //!
 //! | module | breaks |
 //! |---|---|
-//! | [`leader`] | one order per view |
-//! | [`votes`] | one vote per view |
-//! | [`shares`] | shares: right ones, once, for a final order |
-//! | [`replayer`] | saying what one has to say |
-//! | [`eager`] | release after the certificate; also used on members that count as honest |
+//! | `leader` | one order per view |
+//! | `votes` | one vote per view |
+//! | `shares` | shares: right ones, once, for a final order |
+//! | `replayer` | saying what one has to say |
+//! | `eager` | release after the certificate; also used on members that count as honest |
 
 pub mod eager;
 mod leader;
