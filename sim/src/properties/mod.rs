@@ -7,7 +7,7 @@ mod secrecy;
 
 pub use agreement::{p2, p5};
 pub use conduct::{capture, honesty};
-pub use progress::{PATIENCE_MS, RECOVERY_MS, liveness, recovery};
+pub use progress::{PATIENCE_MS, RECOVERY_MS, RETURN_MS, liveness, recovery};
 pub use secrecy::{p1_ground, p1_secrecy};
 
 use crate::observation::Observation;

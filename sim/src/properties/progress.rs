@@ -8,6 +8,9 @@ pub const RECOVERY_MS: u64 = 2 * LEADER_TIMEOUT_MS + 1_000;
 /// So much longer with an adversary: where all others are needed, its shares are missed, and a member
 /// waits so long before it asks for an opening that it cannot make itself.
 pub const PATIENCE_MS: u64 = 1_500;
+/// So much longer where a process was away: a member that has just come back may lead several views
+/// before it has caught up, and each such view costs a leader time-out.
+pub const RETURN_MS: u64 = LEADER_TIMEOUT_MS;
 
 /// Liveness. Every envelope was admitted, and at every member that is up it came to the end that its
 /// content calls for, the same everywhere; no member that is up gave up.
@@ -36,11 +39,15 @@ pub fn liveness(world: &Observation) -> Vec<String> {
 }
 
 /// Recovery. Once every fault of links and processes has stopped, the next height is final at an honest
-/// member within [`RECOVERY_MS`], or [`PATIENCE_MS`] later if there is an adversary.
+/// member within [`RECOVERY_MS`], or [`PATIENCE_MS`] later if there is an adversary, or [`RETURN_MS`] later if a
+/// process was away.
 pub fn recovery(world: &Observation) -> Vec<String> {
     let Some(recovery) = &world.recovery else { return Vec::new() };
     let next_ms = recovery.next_ms.map(|next_ms| next_ms.saturating_sub(recovery.calm_ms));
-    let bound_ms = RECOVERY_MS + if world.adversary.is_some() { PATIENCE_MS } else { 0 };
+    let waits_ms =
+        [(world.adversary.is_some(), PATIENCE_MS), (world.away.contains(&true), RETURN_MS)];
+    let longest_ms = waits_ms.iter().filter(|(applies, _)| *applies).map(|(_, ms)| *ms).max();
+    let bound_ms = RECOVERY_MS + longest_ms.unwrap_or(0);
     if next_ms.is_some_and(|next_ms| next_ms <= bound_ms) {
         return Vec::new();
     }
