@@ -1,18 +1,17 @@
 //! `blindfold gateway`: an Ethereum JSON-RPC on this machine for wallets that do not seal.
 
-use super::node::{start_log, stop_requested};
+use super::node::{run_to_end, stop_requested};
 use crate::{
     config::NodeConfig,
     gateway,
     run::{self, Loaded},
 };
-use blindfold_committee::setup::DEALER_WARNING;
 use clap::{Args, Subcommand};
-use commonware_runtime::{Runner as _, tokio as runtime};
+use commonware_runtime::tokio as runtime;
 use eyre::{Context as _, Result, bail};
 use serde_json::json;
 use std::{path::PathBuf, process::ExitCode};
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 /// The gateway for wallets that do not seal.
 #[derive(Debug, Subcommand)]
@@ -109,14 +108,7 @@ fn run_gateway(args: RunArgs) -> Result<ExitCode> {
     gateway::check(&loaded.config.gateway, &loaded.config.rpc)?;
     // One port, and it is the gateway's.
     loaded.config.rpc.enabled = false;
-    start_log(&loaded.config)?;
-    warn!(target: "blindfold::node", "{DEALER_WARNING}");
-    std::fs::create_dir_all(&loaded.config.data_dir)
-        .wrap_err_with(|| format!("cannot create {}", loaded.config.data_dir.display()))?;
-    let runner = runtime::Runner::new(
-        runtime::Config::new().with_storage_directory(loaded.config.data_dir.join("engine")),
-    );
-    runner.start(|context| serve(context, loaded, args))
+    run_to_end(loaded, |context, loaded| serve(context, loaded, args))
 }
 
 async fn serve(context: runtime::Context, loaded: Loaded, args: RunArgs) -> Result<ExitCode> {

@@ -91,7 +91,7 @@ fn check(path: &Path) -> Result<ExitCode> {
 }
 
 /// Sends the log to stderr.
-pub(super) fn start_log(config: &NodeConfig) -> Result<()> {
+fn start_log(config: &NodeConfig) -> Result<()> {
     let filter = tracing_subscriber::EnvFilter::try_new(&config.log_filter)
         .wrap_err("node.toml: log_filter is not a tracing filter")?;
     let log = tracing_subscriber::fmt()
@@ -110,6 +110,18 @@ fn run_node(args: RunArgs) -> Result<ExitCode> {
     if args.observe {
         loaded.observe();
     }
+    run_to_end(loaded, |context, loaded| serve(context, loaded, args.stop_with_stdin))
+}
+
+/// Starts log and runtime, and has `serve` run the node in it until it ends. A disk that cannot be
+/// written is named in the error.
+pub(super) fn run_to_end<F>(
+    loaded: Loaded,
+    serve: impl FnOnce(runtime::Context, Loaded) -> F,
+) -> Result<ExitCode>
+where
+    F: Future<Output = Result<ExitCode>>,
+{
     start_log(&loaded.config)?;
     warn!(target: "blindfold::node", "{DEALER_WARNING}");
     std::fs::create_dir_all(&loaded.config.data_dir)
@@ -118,7 +130,7 @@ fn run_node(args: RunArgs) -> Result<ExitCode> {
         runtime::Config::new().with_storage_directory(loaded.config.data_dir.join("engine")),
     );
     let data_dir = loaded.config.data_dir.clone();
-    let serving = || runner.start(|context| serve(context, loaded, args.stop_with_stdin));
+    let serving = || runner.start(|context| serve(context, loaded));
     // The engine library panics where it cannot write; nothing of the node outlives that. To whoever
     // runs the node it is an error like any other.
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(serving));
