@@ -5,7 +5,7 @@ use crate::group::{CurvePoint, Scalar, Subgroup, Sum, to_affine_all};
 /// Bits of a window.
 const WINDOW_BITS: usize = 8;
 /// Windows of a 255-bit scalar. The top window stays below 2⁷ with its carry, so none follows.
-const WINDOWS: usize = 32;
+pub(crate) const WINDOWS: usize = 32;
 /// Signed digits use the multiples 1..=2⁷ of a window's base.
 const ROW: usize = 1 << (WINDOW_BITS - 1);
 
@@ -34,25 +34,34 @@ impl Comb {
     /// scalar · base, about 32 additions. Time and memory access depend on the scalar: public
     /// scalars only.
     pub(crate) fn mul_public(&self, scalar: &Scalar) -> Sum {
-        let mut sum = Sum::zero();
-        let mut carry = 0u16;
-        for (byte, row) in scalar.to_le_bytes().iter().zip(self.rows.chunks_exact(ROW)) {
-            let digit = u16::from(*byte) + carry;
-            let negative = usize::from(digit) > ROW;
-            carry = u16::from(negative);
-            let magnitude =
-                if negative { (1 << WINDOW_BITS) - usize::from(digit) } else { usize::from(digit) };
-            if magnitude == 0 {
-                continue;
-            }
-            let Some(multiple) = row.get(magnitude - 1) else { continue };
-            sum = if negative {
-                sum.add(&multiple.to_sum().negate())
-            } else {
-                sum.add_affine(multiple)
-            };
-        }
+        let digits = Digits::of(scalar);
+        (0..WINDOWS)
+            .filter_map(|window| self.multiple(window, &digits))
+            .fold(Sum::zero(), |sum, multiple| sum.add_affine(&multiple))
+    }
+
+    /// What a window's digit adds to the product.
+    pub(crate) fn multiple(&self, window: usize, digits: &Digits) -> Option<CurvePoint> {
+        let digit = digits.0[window];
+        let magnitude = usize::from(digit.unsigned_abs());
+        let multiple = self.rows.get(window * ROW + magnitude.checked_sub(1)?)?;
+        Some(if digit < 0 { multiple.negate() } else { *multiple })
+    }
+}
+
+/// A public scalar in signed digits of [`WINDOW_BITS`] bits, from −127 to 128, lowest first.
+#[derive(Clone, Copy)]
+pub(crate) struct Digits([i16; WINDOWS]);
+
+impl Digits {
+    pub(crate) fn of(scalar: &Scalar) -> Self {
+        let mut carry = 0;
+        let digits = scalar.to_le_bytes().map(|byte| {
+            let digit = i16::from(byte) + carry;
+            carry = i16::from(digit > ROW as i16);
+            digit - (carry << WINDOW_BITS)
+        });
         debug_assert_eq!(carry, 0, "a canonical scalar leaves no carry");
-        sum
+        Self(digits)
     }
 }

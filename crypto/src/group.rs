@@ -1,4 +1,4 @@
-//! BLS12-381 on `blst`: the only module of this crate with `unsafe`.
+//! BLS12-381 on `blst`. Only this module and [`crate::fp`] contain `unsafe`.
 //!
 //! The types say what is known about a point:
 //!
@@ -21,6 +21,7 @@ use zeroize::Zeroize;
 
 use crate::domain;
 use crate::error::PointError;
+use crate::fp::Fp;
 
 /// Bytes of a compressed point of G1.
 pub(crate) const G1_BYTES: usize = 48;
@@ -208,6 +209,28 @@ impl CurvePoint {
     pub(crate) fn is_infinity(&self) -> bool {
         // SAFETY: reads one affine point.
         unsafe { blst_p1_affine_is_inf(&self.0) }
+    }
+
+    pub(crate) fn x(&self) -> Fp {
+        Fp(self.0.x)
+    }
+
+    pub(crate) fn y(&self) -> Fp {
+        Fp(self.0.y)
+    }
+
+    /// The point with these coordinates, which the caller knows to be on the curve.
+    pub(crate) fn from_coordinates(x: Fp, y: Fp) -> Self {
+        Self(blst_p1_affine { x: x.0, y: y.0 })
+    }
+
+    pub(crate) fn negate(&self) -> Self {
+        Self::from_coordinates(self.x(), self.y().negate())
+    }
+
+    /// (root·x, y): on the curve again for a cube root of one.
+    pub(crate) fn rotate(&self, root: &Fp) -> Self {
+        Self::from_coordinates(self.x().mul(root), self.y())
     }
 
     /// Checks prime order and that the point is not infinity.

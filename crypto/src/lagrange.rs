@@ -1,6 +1,9 @@
 //! Interpolation at zero. Member `i` stands at x = i + 1, as in `blsttc`.
 
-use crate::group::Scalar;
+use alloy_primitives::U256;
+
+use crate::group::{CurvePoint, Scalar};
+use crate::lanes::{Lanes, Multiplier, Term, halves, terms_of};
 
 /// The place of a member on the polynomial.
 pub(crate) fn place(member: usize) -> Scalar {
@@ -25,4 +28,138 @@ pub(crate) fn at_zero(members: &[usize]) -> Vec<Scalar> {
             numerator.mul(&denominator.inverse())
         })
         .collect()
+}
+
+/// Interpolation at zero from the shares of fixed members, for many positions at once.
+///
+/// λ_j are fractions of small integers: with their common denominator d, the integers d·λ_j have a few
+/// dozen bits for committees of the usual size, and one multiplication by 1/d remains. Where they grow
+/// too long (from about 40 members), full scalars are used, halved by the endomorphism.
+pub(crate) enum Interpolation {
+    /// d·λ_j, and 1/d in halves.
+    Integers {
+        /// d·λ_j in the order of the members.
+        multipliers: Vec<Multiplier>,
+        /// 1/d; absent for d = 1.
+        scale: Option<Scalar>,
+    },
+    /// λ_j in halves.
+    Scalars(Vec<[Multiplier; 2]>),
+}
+
+/// Longest d·λ_j, in bits, with which integers cost less than halves of scalars.
+const MAX_INTEGER_BITS: usize = 96;
+
+impl Interpolation {
+    /// For these members, which must be distinct.
+    pub(crate) fn new(members: &[usize]) -> Self {
+        Self::integers(members)
+            .unwrap_or_else(|| Self::Scalars(at_zero(members).iter().map(halves).collect()))
+    }
+
+    fn integers(members: &[usize]) -> Option<Self> {
+        let fractions =
+            (0..members.len()).map(|j| fraction(members, j)).collect::<Option<Vec<_>>>()?;
+        let mut common = U256::from(1);
+        for (_, denominator, _) in &fractions {
+            common = common.checked_mul(denominator / common.gcd(*denominator))?;
+        }
+        let multipliers = fractions
+            .iter()
+            .map(|(numerator, denominator, negative)| {
+                let integer = numerator.checked_mul(common / denominator)?;
+                (integer.bit_len() <= MAX_INTEGER_BITS).then(|| Multiplier::new(integer, *negative))
+            })
+            .collect::<Option<Vec<_>>>()?;
+        let common = Scalar::from_be_bytes(&common.to_be_bytes())?;
+        let one = Scalar::from_u64(1);
+        let scale = (common.to_be_bytes() != one.to_be_bytes()).then(|| common.inverse());
+        Some(Self::Integers { multipliers, scale })
+    }
+
+    /// Lane by lane the value at zero, from one column of points for each member. Right when all points
+    /// have prime order.
+    pub(crate) fn at_zero(&self, lanes: &mut Lanes, columns: &[&[CurvePoint]]) -> Vec<CurvePoint> {
+        let count = columns.first().map_or(0, |points| points.len());
+        match self {
+            Self::Integers { multipliers, scale } => {
+                let terms: Vec<_> = columns
+                    .iter()
+                    .zip(multipliers)
+                    .map(|(points, multiplier)| Term { points, rotated: false, multiplier })
+                    .collect();
+                let sums = lanes.combine(count, &terms);
+                match scale {
+                    Some(scale) => lanes.scale(&sums, scale),
+                    None => sums,
+                }
+            }
+            Self::Scalars(halves) => {
+                let terms: Vec<_> = columns
+                    .iter()
+                    .zip(halves)
+                    .flat_map(|(points, halves)| terms_of(points, halves))
+                    .collect();
+                lanes.combine(count, &terms)
+            }
+        }
+    }
+}
+
+/// λ_j as a fraction in lowest terms, and whether it is negative; `None` when it does not fit.
+fn fraction(members: &[usize], j: usize) -> Option<(U256, U256, bool)> {
+    let own = members[j];
+    let (mut numerator, mut denominator, mut negative) = (U256::from(1), U256::from(1), false);
+    for other in members.iter().filter(|other| **other != own) {
+        // The factor (other + 1) / (other − own).
+        numerator = numerator.checked_mul(U256::from(other + 1))?;
+        denominator = denominator.checked_mul(U256::from(other.abs_diff(own)))?;
+        negative ^= *other < own;
+        let common = numerator.gcd(denominator);
+        numerator /= common;
+        denominator /= common;
+    }
+    Some((numerator, denominator, negative))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::group::GENERATOR;
+
+    /// Both plans against the polynomial 5 + 7x + 11x² + …, and each kind of plan where it belongs.
+    #[test]
+    fn interpolates_at_zero() {
+        let generator = GENERATOR.point().to_sum();
+        for (members, integers) in [
+            (vec![0usize], true),
+            (vec![3, 1, 2], true),
+            (vec![0, 2, 3, 4, 6, 7, 9, 10, 12, 13, 15], true),
+            ((5..48).collect(), true),
+            ((0..86).filter(|member| member % 2 == 0).collect(), false),
+        ] {
+            let values = members.iter().map(|member| {
+                let at = place(*member);
+                (0..members.len() as u64).rev().fold(Scalar::from_u64(0), |value, power| {
+                    value.mul(&at).add(&Scalar::from_u64(5 + power))
+                })
+            });
+            let columns: Vec<Vec<_>> = values
+                .map(|value| vec![generator.mul_public(&value.to_le_bytes()).to_affine(); 2])
+                .collect();
+            let columns: Vec<_> = columns.iter().map(|points| &points[..]).collect();
+            let plan = Interpolation::new(&members);
+            assert_eq!(matches!(plan, Interpolation::Integers { .. }), integers, "{members:?}");
+            let expected = generator.mul_public(&[5]).to_affine();
+            for plan in
+                [plan, Interpolation::Scalars(at_zero(&members).iter().map(halves).collect())]
+            {
+                assert_eq!(
+                    plan.at_zero(&mut Lanes::default(), &columns),
+                    [expected; 2],
+                    "{members:?}"
+                );
+            }
+        }
+    }
 }

@@ -45,10 +45,13 @@ mod committee;
 pub mod dealer;
 mod domain;
 mod error;
+mod fp;
 mod group;
 mod hash;
+mod height;
 mod key;
 mod lagrange;
+mod lanes;
 mod open;
 mod pad;
 mod seal;
@@ -65,6 +68,7 @@ pub use error::{
     CiphertextError, CombineError, CommitteeError, DealError, DecryptionKeyError, OpeningError,
     PointError, PointField, SealError,
 };
+pub use height::{Column, decide_all};
 pub use key::{CommitteeKey, Label, Seed};
 pub use open::{Opening, Verdict, check_opening, combine, decide};
 pub use pad::{MAX_MESSAGE_BYTES, MAX_PADDED_BYTES, MIN_PADDED_BYTES, is_padded_len, padded_len};

@@ -20,8 +20,9 @@ use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{ChaCha20Poly1305, Key, Nonce};
 use zeroize::Zeroizing;
 
+use crate::comb::{Comb, Digits};
 use crate::error::SealError;
-use crate::group::{self, G1_BYTES, Scalar, Sum, to_affine_all};
+use crate::group::{self, CurvePoint, G1_BYTES, Scalar, Sum, to_affine_all};
 use crate::hash::{digest, expand_scalar, keccak};
 use crate::key::{CommitteeKey, GENERATOR_COMB, Label, SECOND_GENERATOR_COMB, Seed};
 use crate::{domain, pad};
@@ -132,6 +133,12 @@ pub(crate) struct Scalars {
     pub(crate) s: Scalar,
 }
 
+/// Tables of the bases of u, u̅, w, w̅ and r·Y.
+pub(crate) fn bases(key: &CommitteeKey) -> [&Comb; 5] {
+    let (g, g_bar) = (&*GENERATOR_COMB, &*SECOND_GENERATOR_COMB);
+    [g, g_bar, g, g_bar, key.comb()]
+}
+
 /// The five points of a sealing, compressed.
 pub(crate) struct Points {
     u: [u8; G1_BYTES],
@@ -157,6 +164,12 @@ impl Scalars {
         Ok(scalars)
     }
 
+    /// What tables of the bases are looked up with for u, u̅, w, w̅ and r·Y. Variable time.
+    pub(crate) fn digits(&self) -> [Digits; 5] {
+        let (r, s) = (Digits::of(&self.r), Digits::of(&self.s));
+        [r, r, s, s, r]
+    }
+
     /// Constant time.
     pub(crate) fn points_secret(&self, key: &CommitteeKey) -> Points {
         let (g, g_bar) = (&*group::GENERATOR, &*group::SECOND_GENERATOR);
@@ -171,18 +184,29 @@ impl Scalars {
 
     /// Variable time.
     fn points_public(&self, key: &CommitteeKey) -> Points {
-        let (g, g_bar) = (&*GENERATOR_COMB, &*SECOND_GENERATOR_COMB);
+        let [g, g_bar, w, w_bar, y] = bases(key);
         Points::compress([
             g.mul_public(&self.r),
             g_bar.mul_public(&self.r),
-            g.mul_public(&self.s),
-            g_bar.mul_public(&self.s),
-            key.comb().mul_public(&self.r),
+            w.mul_public(&self.s),
+            w_bar.mul_public(&self.s),
+            y.mul_public(&self.r),
         ])
     }
 }
 
 impl Points {
+    /// u, u̅, w, w̅ and r·Y, which are public by now.
+    pub(crate) fn of_affine([u, u_bar, w, w_bar, shared]: &[CurvePoint; 5]) -> Self {
+        Self {
+            u: u.to_compressed(),
+            u_bar: u_bar.to_compressed(),
+            w: w.to_compressed(),
+            w_bar: w_bar.to_compressed(),
+            shared: Zeroizing::new(shared.to_compressed()),
+        }
+    }
+
     fn compress(mut sums: [Sum; 5]) -> Self {
         let mut affine = to_affine_all(&sums);
         sums.iter_mut().for_each(Sum::wipe);

@@ -1,0 +1,70 @@
+//! A height to open: a committee, sealed messages, and everyone's shares.
+
+use blindfold_crypto::{
+    Ciphertext, Column, CommitteePublic, Label, Seed, Share,
+    dealer::{self, Dealt},
+    seal,
+};
+
+/// A committee with sealed messages of its own.
+pub struct Height {
+    /// The keys.
+    pub dealt: Dealt,
+    /// Their public side.
+    pub public: CommitteePublic,
+    /// What is sealed.
+    pub sealed: Vec<(Label, Ciphertext)>,
+}
+
+/// 32 bytes that differ for every index and purpose.
+pub fn bytes(purpose: u8, index: usize) -> [u8; 32] {
+    let mut bytes = [purpose; 32];
+    bytes[..8].copy_from_slice(&(index as u64).to_be_bytes());
+    bytes
+}
+
+impl Height {
+    /// `count` messages of `message_bytes` bytes for `members` members, of which n − f are needed.
+    ///
+    /// # Panics
+    /// If nothing can be dealt for so many members.
+    pub fn new(members: usize, count: usize, message_bytes: usize) -> Self {
+        let threshold = members - (members - 1) / 3;
+        let dealt = dealer::deal(members, threshold, [7; 32]).expect("a committee");
+        let public = dealt.public().expect("consistent keys");
+        let sealed = (0..count)
+            .map(|index| {
+                let (label, seed) = (Label(bytes(1, index)), Seed::from_bytes(bytes(2, index)));
+                let message: Vec<u8> = bytes(3, index).into_iter().cycle().take(message_bytes).collect();
+                let sealed = seal(public.key(), &label, &seed, &message).expect("short enough");
+                (label, sealed)
+            })
+            .collect();
+        Self { dealt, public, sealed }
+    }
+
+    /// What is sealed, by reference.
+    pub fn items(&self) -> Vec<(&Label, &Ciphertext)> {
+        self.sealed.iter().map(|(label, sealed)| (label, sealed)).collect()
+    }
+
+    /// The shares of the last `threshold` members: no special case of interpolation.
+    ///
+    /// # Panics
+    /// Never: what was sealed here has valid points.
+    pub fn shares(&self) -> Vec<(usize, Vec<Share>)> {
+        let first = self.public.members() - self.public.threshold();
+        (first..self.public.members())
+            .map(|member| {
+                let key = &self.dealt.keys[member];
+                let shares = self.sealed.iter().map(|(_, sealed)| key.share(&sealed.u));
+                (member, shares.collect::<Result<_, _>>().expect("valid points"))
+            })
+            .collect()
+    }
+}
+
+/// Shares as columns.
+pub fn columns(shares: &[(usize, Vec<Share>)]) -> Vec<Column<'_>> {
+    shares.iter().map(|(member, shares)| Column { member: *member, shares }).collect()
+}
