@@ -13,8 +13,7 @@ const BATCH: usize = 512;
 
 fn steps(criterion: &mut Criterion<ThreadTime>) {
     let height = Height::new(16, BATCH, 256);
-    let statements: Vec<_> =
-        height.sealed.iter().map(|(label, sealed)| (*label, sealed)).collect();
+    let statements: Vec<_> = height.sealed.iter().map(|(label, sealed)| (*label, sealed)).collect();
     let items = height.items();
     let shares = height.shares();
 

@@ -35,7 +35,8 @@ impl Height {
         let sealed = (0..count)
             .map(|index| {
                 let (label, seed) = (Label(bytes(1, index)), Seed::from_bytes(bytes(2, index)));
-                let message: Vec<u8> = bytes(3, index).into_iter().cycle().take(message_bytes).collect();
+                let message: Vec<u8> =
+                    bytes(3, index).into_iter().cycle().take(message_bytes).collect();
                 let sealed = seal(public.key(), &label, &seed, &message).expect("short enough");
                 (label, sealed)
             })

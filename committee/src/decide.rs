@@ -1,20 +1,20 @@
-//! Deciding the openings of a height from members' shares: plain, costly arithmetic.
+//! Deciding the openings of a height from members' shares.
 //!
 //! Per position, with the shares of at least t members: combine t of them, unwrap, decrypt, seal again. Equal
 //! bytes open the position. Otherwise the combined secret is checked in public; if it holds, the envelope
 //! is undecryptable, if not, shares are checked one by one, wrong ones blamed, and others combined.
-//! [`blindfold_crypto::decide`] is that step; this module runs it over a height.
+//! [`blindfold_crypto::decide_all`] does that for many positions at once; this module runs it over a height.
 //!
 //! Which shares were used never shows in the result: an opening that re-seals to the envelope's bytes is
 //! unique, and so is the secret that satisfies the pairing equation.
 
-use blindfold_crypto::{CommitteePublic, Opening, Share};
-use blindfold_wire::{
-    checked::CheckedEnvelope,
-    opened::{OpenedBatch, OpenedBatchError},
-};
+use blindfold_crypto::{Column, CommitteePublic, Opening, Share, Verdict};
+use blindfold_wire::opened::{OpenedBatch, OpenedBatchError};
 
 use crate::{batch::SealedBatch, parallel::map_positions};
+
+/// Positions that one thread decides together.
+const CHUNK_POSITIONS: usize = 64;
 
 /// A member's share that does not satisfy its pairing equation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -123,17 +123,43 @@ pub(crate) fn decide_rest(
         .filter(|(_, opening)| opening.is_none())
         .map(|(position, _)| position)
         .collect();
-    let verdicts = map_positions(open.len(), threads, |index| {
-        let position = open[index];
-        decide_position(public, &batch.envelopes()[position], position, &usable)
+    let chunks: Vec<&[usize]> = open.chunks(CHUNK_POSITIONS).collect();
+    let verdicts = map_positions(chunks.len(), threads, |chunk| {
+        decide_chunk(public, batch, chunks[chunk], &usable)
     });
     let mut blamed = Vec::new();
-    for (position, (opening, wrong)) in open.iter().zip(verdicts) {
-        decided[*position] = opening;
-        blamed.extend(wrong);
+    for (position, verdict) in open.iter().zip(verdicts.into_iter().flatten()) {
+        decided[*position] = verdict.opening;
+        let wrong = verdict.blamed.into_iter().filter_map(|member| u32::try_from(member).ok());
+        blamed.extend(wrong.map(|member| Blame { member, position: *position }));
     }
     blamed.sort_unstable();
     DecidedBatch { batch: batch.clone(), openings: decided, blamed }
+}
+
+/// Decides some positions together, which costs less than one by one.
+fn decide_chunk(
+    public: &CommitteePublic,
+    batch: &SealedBatch,
+    positions: &[usize],
+    contributions: &[(usize, &[Share])],
+) -> Vec<Verdict> {
+    let items: Vec<_> = positions
+        .iter()
+        .map(|position| {
+            let envelope = &batch.envelopes()[*position];
+            (envelope.label(), &envelope.envelope().ciphertext)
+        })
+        .collect();
+    let shares: Vec<(usize, Vec<Share>)> = contributions
+        .iter()
+        .map(|(member, shares)| {
+            (*member, positions.iter().map(|position| shares[*position]).collect())
+        })
+        .collect();
+    let columns: Vec<_> =
+        shares.iter().map(|(member, shares)| Column { member: *member, shares }).collect();
+    blindfold_crypto::decide_all(public, &items, &columns)
 }
 
 fn usable<'a>(
@@ -150,27 +176,4 @@ fn usable<'a>(
         }
     }
     usable
-}
-
-fn decide_position(
-    public: &CommitteePublic,
-    envelope: &CheckedEnvelope,
-    position: usize,
-    contributions: &[(usize, &[Share])],
-) -> (Option<Opening>, Vec<Blame>) {
-    let shares: Vec<(usize, Share)> =
-        contributions.iter().map(|(member, shares)| (*member, shares[position])).collect();
-    let verdict = blindfold_crypto::decide(
-        public,
-        envelope.label(),
-        &envelope.envelope().ciphertext,
-        &shares,
-    );
-    let blamed = verdict
-        .blamed
-        .into_iter()
-        .filter_map(|member| u32::try_from(member).ok())
-        .map(|member| Blame { member, position })
-        .collect();
-    (verdict.opening, blamed)
 }
