@@ -32,6 +32,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("node", 4),
     ("sim", 5),
     ("fuzz", 5),
+    ("bench", 5),
 ];
 
 /// Prefix of every package of the workspace; what follows is the crate's name in the floors table.
