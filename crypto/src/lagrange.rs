@@ -3,7 +3,7 @@
 use alloy_primitives::U256;
 
 use crate::group::{CurvePoint, Scalar};
-use crate::lanes::{Lanes, Multiplier, Term, halves, terms_of};
+use crate::lanes::{Lanes, Multiplier, Term, combine_alone, halves, terms_of};
 
 /// The place of a member on the polynomial.
 pub(crate) fn place(member: usize) -> Scalar {
@@ -104,6 +104,33 @@ impl Interpolation {
             }
         }
     }
+
+    /// What [`Self::at_zero`] comes to at one position, whatever the points: a component of small order
+    /// vanishes in both or in neither.
+    pub(crate) fn at_zero_alone(&self, points: &[CurvePoint]) -> CurvePoint {
+        match self {
+            Self::Integers { multipliers, scale } => {
+                let terms: Vec<_> = points
+                    .chunks(1)
+                    .zip(multipliers)
+                    .map(|(points, multiplier)| Term { points, rotated: false, multiplier })
+                    .collect();
+                let sum = combine_alone(&terms);
+                match scale {
+                    Some(scale) => combine_alone(&terms_of(&[sum], &halves(scale))),
+                    None => sum,
+                }
+            }
+            Self::Scalars(halves) => {
+                let terms: Vec<_> = points
+                    .chunks(1)
+                    .zip(halves)
+                    .flat_map(|(points, halves)| terms_of(points, halves))
+                    .collect();
+                combine_alone(&terms)
+            }
+        }
+    }
 }
 
 /// λ_j as a fraction in lowest terms, and whether it is negative; `None` when it does not fit.
@@ -126,6 +153,7 @@ fn fraction(members: &[usize], j: usize) -> Option<(U256, U256, bool)> {
 mod tests {
     use super::*;
     use crate::group::GENERATOR;
+    use crate::tests::{SMALL_ORDERS, torsion};
 
     /// Both plans against the polynomial 5 + 7x + 11x² + …, and each kind of plan where it belongs.
     #[test]
@@ -159,6 +187,25 @@ mod tests {
                     [expected; 2],
                     "{members:?}"
                 );
+            }
+        }
+    }
+    /// Abreast and alone come to the same, also where components of small order are multiplied.
+    #[test]
+    fn small_orders_come_to_the_same_alone() {
+        for members in [vec![3usize, 1, 2], (0..11).collect(), (20..63).collect()] {
+            let plan = Interpolation::new(&members);
+            let halves = at_zero(&members).iter().map(halves).collect();
+            for plan in [plan, Interpolation::Scalars(halves)] {
+                for order in SMALL_ORDERS {
+                    let points: Vec<_> = (0u64..)
+                        .zip(&members)
+                        .map(|(i, _)| torsion(order).mul_public(&[i as u8]).to_affine())
+                        .collect();
+                    let columns: Vec<_> = points.chunks(1).collect();
+                    let abreast = plan.at_zero(&mut Lanes::default(), &columns);
+                    assert_eq!(abreast, [plan.at_zero_alone(&points)], "{members:?} {order}");
+                }
             }
         }
     }

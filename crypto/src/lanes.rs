@@ -15,7 +15,7 @@ use std::sync::LazyLock;
 use alloy_primitives::U256;
 
 use crate::fp::Fp;
-use crate::group::{CurvePoint, GENERATOR, Scalar};
+use crate::group::{CurvePoint, GENERATOR, Scalar, Sum};
 
 /// Positions abreast: enough to share an inversion, few enough for tables to stay in the cache.
 pub(crate) const LANES: usize = 128;
@@ -153,6 +153,24 @@ pub(crate) fn terms_of<'a>(points: &'a [CurvePoint], halves: &'a [Multiplier; 2]
     ]
 }
 
+/// What [`Lanes::combine`] comes to in the first lane, by complete projective formulas.
+pub(crate) fn combine_alone(terms: &[Term<'_>]) -> CurvePoint {
+    let tables: Vec<Vec<Sum>> = terms.iter().map(Term::odd_multiples_alone).collect();
+    let length = terms.iter().map(|term| term.multiplier.digits.len()).max().unwrap_or(0);
+    let mut sum = Sum::zero();
+    for place in (0..length).rev() {
+        sum = sum.double();
+        for (term, table) in terms.iter().zip(&tables) {
+            let digit = term.multiplier.digits.get(place).copied().unwrap_or(0);
+            if digit != 0 {
+                let multiple = table[usize::from(digit.unsigned_abs()) / 2];
+                sum = sum.add(&if digit < 0 { multiple.negate() } else { multiple });
+            }
+        }
+    }
+    sum.to_affine()
+}
+
 /// The third point on the line through `point` and one with the abscissa `other_x`, mirrored.
 fn chord(point: &CurvePoint, other_x: &Fp, slope: &Fp) -> CurvePoint {
     let x = slope.square().sub(&point.x()).sub(other_x);
@@ -168,6 +186,18 @@ pub(crate) struct Term<'a> {
     /// Whether the endomorphism is applied to the points first.
     pub(crate) rotated: bool,
     pub(crate) multiplier: &'a Multiplier,
+}
+
+impl Term<'_> {
+    /// P, 3P, 5P.. of the first point for the digits that the multiplier has.
+    fn odd_multiples_alone(&self) -> Vec<Sum> {
+        let largest = self.multiplier.digits.iter().map(|digit| digit.unsigned_abs()).max();
+        let point = self.points.first().copied().unwrap_or_default();
+        let point = if self.rotated { point.rotate(&ROTATION) } else { point }.to_sum();
+        let twice = point.double();
+        let multiples = std::iter::successors(Some(point), |multiple| Some(multiple.add(&twice)));
+        multiples.take(usize::from(largest.unwrap_or(1)).div_ceil(2).max(1)).collect()
+    }
 }
 
 /// A public integer as signed odd digits, lowest first.

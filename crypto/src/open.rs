@@ -8,7 +8,7 @@ use crate::committee::CommitteePublic;
 use crate::error::{CombineError, OpeningError};
 use crate::group::{CurvePoint, G1_BYTES, Subgroup, msm_subgroup};
 use crate::key::{CommitteeKey, Label};
-use crate::lagrange;
+use crate::lagrange::{self, Interpolation};
 use crate::pad;
 use crate::seal::{Ciphertext, decrypt_body, mask_seed, reseal, reseal_padded};
 use crate::share::Share;
@@ -82,7 +82,11 @@ pub fn decide(
 
     let mut opening = None;
     if usable.len() >= threshold {
-        let secret = interpolate(usable[..threshold].iter().map(|(m, _, p)| (*m, *p)));
+        // As many positions at once would do it: with points outside the subgroup, another way to
+        // multiply could come to another result.
+        let (members, points): (Vec<usize>, Vec<CurvePoint>) =
+            usable[..threshold].iter().map(|(member, _, point)| (*member, *point)).unzip();
+        let secret = Interpolation::new(&members).at_zero_alone(&points).to_compressed();
         opening = open_with(public, label, sealed, &secret);
     }
     // An invalid `u` makes every share wrong, which is nobody's fault but the caller's.

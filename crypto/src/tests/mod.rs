@@ -1,5 +1,6 @@
 //! Tests of the whole scheme, and what they share.
 
+mod differential;
 mod encodings;
 mod groups;
 mod openings;
@@ -76,22 +77,27 @@ const TORSION_EXPONENT: u64 = 0xd201_0000_0001_0001;
 const GROUP_ORDER_BE: [u8; 32] =
     alloy_primitives::hex!("73eda753299d7d483339d80809a1d80553bda402fffe5bfeffffffff00000001");
 
-/// A point of the given prime order, or of the whole torsion for zero.
+/// A point of the given order, or of the whole torsion for zero.
 pub(super) fn torsion(order: u64) -> Sum {
+    torsion_number(order, 0)
+}
+
+/// The same from the point number `number` on the curve: for most orders another subgroup.
+pub(super) fn torsion_number(order: u64, number: usize) -> Sum {
     let mut order_le = GROUP_ORDER_BE;
     order_le.reverse();
     let divided = TORSION_EXPONENT.checked_div(order).unwrap_or(1);
-    for x in 1u8.. {
-        let mut bytes = [0; 48];
-        bytes[0] = 0x80;
-        bytes[47] = x;
-        let Ok(point) = CurvePoint::from_compressed(&bytes) else { continue };
-        let point = point.to_sum().mul_public(&order_le).mul_public(&divided.to_le_bytes());
-        if !point.is_infinity() {
-            return point;
-        }
-    }
-    unreachable!()
+    (1u8..)
+        .filter_map(|x| {
+            let mut bytes = [0; 48];
+            bytes[0] = 0x80;
+            bytes[47] = x;
+            let point = CurvePoint::from_compressed(&bytes).ok()?.to_sum();
+            let point = point.mul_public(&order_le).mul_public(&divided.to_le_bytes());
+            (!point.is_infinity()).then_some(point)
+        })
+        .nth(number)
+        .expect("most points have a component of every order")
 }
 
 /// Adds a point to a compressed one.

@@ -175,9 +175,9 @@ fn shares_combine_to_the_secret() {
     assert_eq!(combine(&bad), Err(error));
 }
 
-/// Ciphertexts that pass admission but were not made by the rules.
-fn undecryptable() -> Vec<(&'static str, Ciphertext)> {
-    let (label, seed, key) = (label(3), seed(3), SEVEN.key());
+/// Ciphertexts for `label(3)` that pass admission but were not made by the rules.
+pub(super) fn undecryptable(key: &CommitteeKey) -> Vec<(&'static str, Ciphertext)> {
+    let (label, seed) = (label(3), seed(3));
     let honest = || Forger::honest(key, &label, &seed, b"hello");
     let forged = |change: &dyn Fn(&mut Forger)| {
         let mut forger = honest();
@@ -212,7 +212,7 @@ fn undecryptable() -> Vec<(&'static str, Ciphertext)> {
 #[test]
 fn undecryptable_is_the_same_for_everybody_and_publicly_checked() {
     let label = label(3);
-    for (name, sealed) in undecryptable() {
+    for (name, sealed) in undecryptable(SEVEN.key()) {
         assert_eq!(verify(SEVEN.key(), &label, &sealed), Ok(()), "{name}");
         let secret = SEVEN.secret(&sealed);
         let expected = Opening::Undecryptable { secret };
