@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 good, 1 a negative verdict, 2 an error. Errors end with what to do.
 
+pub mod bench;
 pub mod committee;
 pub mod devnet;
 pub mod gateway;
@@ -24,6 +25,9 @@ pub struct Cli {
 enum Command {
     /// Run a whole network on this machine, with wallets and a bot that tries to sandwich them.
     Devnet(devnet::DevnetArgs),
+    /// Measure a whole network on this machine.
+    #[command(subcommand)]
+    Bench(bench::BenchCommand),
     /// One member or follower.
     #[command(subcommand)]
     Node(node::NodeCommand),
@@ -45,6 +49,7 @@ enum Command {
 pub fn run(cli: Cli) -> ExitCode {
     let result = match cli.command {
         Command::Devnet(args) => devnet::run(args),
+        Command::Bench(command) => bench::run(command),
         Command::Node(command) => node::run(command),
         Command::Gateway(command) => gateway::run(command),
         Command::Committee(command) => committee::run(command),

@@ -61,6 +61,8 @@ pub const STREAM_HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 pub const FRAME_TIMEOUT: Duration = Duration::from_secs(30);
 /// Interval of keep-alive packets on an otherwise silent link.
 pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(2);
+/// How often the datagrams of a link are counted.
+pub const COUNT_INTERVAL: Duration = Duration::from_millis(500);
 /// Silence after which a link is given up.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(8);
 

@@ -16,7 +16,10 @@ use tokio::{
 };
 
 use super::{
-    config::{FRAME_TIMEOUT, MAX_CHANNELS, Overload, READ_CHUNK_BYTES, STREAM_HEADER_TIMEOUT},
+    config::{
+        COUNT_INTERVAL, FRAME_TIMEOUT, MAX_CHANNELS, Overload, READ_CHUNK_BYTES,
+        STREAM_HEADER_TIMEOUT,
+    },
     meter::short_name,
     peers::{ChannelState, CloseCode, Peer, Shared},
 };
@@ -57,6 +60,7 @@ pub(super) async fn run(
     let name = short_name(&peer.key);
     tracing::info!(target: "blindfold::transport", peer = name, "connected");
     let generations: Vec<u64> = peer.channels.iter().map(|ch| ch.outbox.attach()).collect();
+    let mut carried = Carried { shared: &shared, connection: &connection, counted: (0, 0) };
     let _live = Live { shared: &shared, peer: &peer, id, generations: generations.clone() };
     // Declared after `_live`, hence gone before it says that the link is.
     let mut tasks = JoinSet::new();
@@ -68,8 +72,10 @@ pub(super) async fn run(
     if let Some(first) = first {
         tasks.spawn(read(shared.clone(), peer.clone(), opened.clone(), first));
     }
+    let mut count = tokio::time::interval(COUNT_INTERVAL);
     let fault = loop {
         tokio::select! {
+            _ = count.tick() => carried.count(),
             stream = connection.accept_uni() => match stream {
                 Ok(stream) => {
                     tasks.spawn(read(shared.clone(), peer.clone(), opened.clone(), stream));
@@ -91,6 +97,30 @@ pub(super) async fn run(
     }
     let reason = connection.closed().await;
     tracing::info!(target: "blindfold::transport", peer = name, %reason, "disconnected");
+}
+
+/// Counts the datagrams of a link, once more when it ends.
+struct Carried<'a> {
+    shared: &'a Shared,
+    connection: &'a Connection,
+    /// Bytes sent and received that are counted already.
+    counted: (u64, u64),
+}
+
+impl Carried<'_> {
+    fn count(&mut self) {
+        let stats = self.connection.stats();
+        let (sent, received) = (stats.udp_tx.bytes, stats.udp_rx.bytes);
+        self.shared.meters.wire_sent_bytes.add(sent.saturating_sub(self.counted.0));
+        self.shared.meters.wire_received_bytes.add(received.saturating_sub(self.counted.1));
+        self.counted = (sent, received);
+    }
+}
+
+impl Drop for Carried<'_> {
+    fn drop(&mut self) {
+        self.count();
+    }
 }
 
 /// Takes the link out of the books however its task ends, also by being aborted.

@@ -74,6 +74,8 @@ pub(super) struct Meters {
     pub(super) handshakes_refused: Meter,
     pub(super) faults: Meter,
     pub(super) oversize_sends: Meter,
+    pub(super) wire_sent_bytes: Meter,
+    pub(super) wire_received_bytes: Meter,
     pub(super) connected: metrics::Gauge,
     pub(super) followers: metrics::Gauge,
 }
@@ -89,6 +91,12 @@ impl Meters {
             faults: Meter::new(metrics::counter!("blindfold_transport_peer_faults_total")),
             oversize_sends: Meter::new(metrics::counter!(
                 "blindfold_transport_oversize_sends_total"
+            )),
+            wire_sent_bytes: Meter::new(metrics::counter!(
+                "blindfold_transport_wire_sent_bytes_total"
+            )),
+            wire_received_bytes: Meter::new(metrics::counter!(
+                "blindfold_transport_wire_received_bytes_total"
             )),
             connected: metrics::gauge!("blindfold_transport_connected_peers"),
             followers: metrics::gauge!("blindfold_transport_connected_followers"),
@@ -147,4 +155,8 @@ pub struct TransportStats {
     pub faults: u64,
     /// Messages this node tried to send beyond a channel's limit: a defect of its own.
     pub oversize_sends: u64,
+    /// Bytes of UDP datagrams sent on links, with all that QUIC adds and repeats; up to half a second old.
+    pub wire_sent_bytes: u64,
+    /// The same received.
+    pub wire_received_bytes: u64,
 }

@@ -516,6 +516,8 @@ impl Shared {
             handshakes_refused: self.meters.handshakes_refused.get(),
             faults: self.meters.faults.get(),
             oversize_sends: self.meters.oversize_sends.get(),
+            wire_sent_bytes: self.meters.wire_sent_bytes.get(),
+            wire_received_bytes: self.meters.wire_received_bytes.get(),
         }
     }
 }

@@ -253,6 +253,10 @@ fn a_stuck_large_channel_does_not_delay_a_small_one() {
         assert_eq!(received, block);
         let stats = a.control.channel_stats(&b_key, "large").expect("known");
         assert!(stats.outbox_dropped > 0, "40 blocks cannot have fitted: {stats:?}");
+        // Datagrams carry more than the messages; both ends count them.
+        let on_the_wire =
+            || (a.control.stats().wire_sent_bytes, b.control.stats().wire_received_bytes);
+        until("counted", || on_the_wire().0.min(on_the_wire().1) >= block.len() as u64).await;
     });
 }
 

@@ -4,17 +4,17 @@
 //! devnet's own process is only a wallet and an observer that trusts nothing but the genesis document
 //! it wrote.
 
-mod audit;
+pub(super) mod audit;
 mod bot;
 mod contracts;
 mod gateway;
 mod live;
 mod processes;
-mod rng;
+pub(super) mod rng;
 mod soak;
-mod summary;
+pub(super) mod summary;
 mod trading;
-mod wallets;
+pub(super) mod wallets;
 
 use super::committee::{NodeAddresses, Plan, WrittenNetwork};
 use alloy_primitives::U256;
@@ -269,7 +269,7 @@ fn write_network(
 }
 
 /// Ports that are free now, three per member. All are held until all are found, so that they differ.
-fn free_addresses(members: usize) -> Result<Vec<NodeAddresses>> {
+pub(super) fn free_addresses(members: usize) -> Result<Vec<NodeAddresses>> {
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let mut held = Vec::new();
     let mut addresses = Vec::new();
@@ -287,13 +287,16 @@ fn free_addresses(members: usize) -> Result<Vec<NodeAddresses>> {
 }
 
 /// The members' processes.
-struct Processes {
-    members: Vec<MemberProcess>,
-    rpc_urls: Vec<String>,
+pub(super) struct Processes {
+    /// One for each member, and the gateway's.
+    pub(super) members: Vec<MemberProcess>,
+    /// The members' RPCs.
+    pub(super) rpc_urls: Vec<String>,
 }
 
 impl Processes {
-    fn start(written: &WrittenNetwork, folder: &std::path::Path) -> Result<Self> {
+    /// Starts every member of a network.
+    pub(super) fn start(written: &WrittenNetwork, folder: &std::path::Path) -> Result<Self> {
         let mut processes = Self { members: Vec::new(), rpc_urls: Vec::new() };
         for (index, config) in written.configs.iter().enumerate() {
             let rpc = crate::config::NodeConfig::read(config)?.rpc.listen;
@@ -331,7 +334,8 @@ impl Processes {
         self.members.iter_mut().try_for_each(MemberProcess::check_alive)
     }
 
-    fn wait_ready(&mut self, members: &Members, interrupted: &AtomicBool) -> Result<()> {
+    /// Waits until all members order and execute.
+    pub(super) fn wait_ready(&mut self, members: &Members, interrupted: &AtomicBool) -> Result<()> {
         let deadline = Instant::now() + START_TIMEOUT;
         // A chain with two heights is one in which a quorum votes and executes.
         let ready = || {
@@ -352,7 +356,8 @@ impl Processes {
         Ok(())
     }
 
-    fn stop(&mut self) -> Vec<String> {
+    /// Stops all; returns the names of those that had to be killed.
+    pub(super) fn stop(&mut self) -> Vec<String> {
         let killed = processes::stop_all(&mut self.members);
         self.members.clear();
         killed
@@ -420,7 +425,7 @@ fn perform(
 }
 
 /// Waits until every member has executed what the furthest one has now; returns that height.
-fn level(members: &Members, stop: &dyn Fn() -> Result<bool>) -> Result<u64> {
+pub(super) fn level(members: &Members, stop: &dyn Fn() -> Result<bool>) -> Result<u64> {
     let deadline = Instant::now() + SETTLE_TIMEOUT;
     let mut target = 0;
     for client in &members.clients {
@@ -451,7 +456,7 @@ fn print_addresses(rpc_urls: &[String], folder: &std::path::Path, json: bool) {
 }
 
 /// Sets the flag on the first Ctrl-C; the second one ends the process at once.
-fn on_ctrl_c() -> Arc<AtomicBool> {
+pub(super) fn on_ctrl_c() -> Arc<AtomicBool> {
     let flag = Arc::new(AtomicBool::new(false));
     let raised = Arc::clone(&flag);
     std::thread::spawn(move || {
