@@ -427,3 +427,23 @@ proptest! {
         check(&WORLD_4, &height)?;
     }
 }
+
+proptest! {
+    #[test]
+    #[ignore = "minutes: thousands of heights of every committee"]
+    fn many_heights(
+        four in height(4, 0..=40),
+        seven in height(7, 0..=12),
+        sixteen in prop::option::weighted(0.2, height(16, 1..=12)),
+        chunks in prop::option::weighted(0.05, height(4, 120..=270)),
+    ) {
+        check(&WORLD_4, &four)?;
+        check(&WORLD_7, &seven)?;
+        if let Some(sixteen) = sixteen {
+            check(&WORLD_16, &sixteen)?;
+        }
+        if let Some(chunks) = chunks {
+            check(&WORLD_4, &chunks)?;
+        }
+    }
+}

@@ -3,6 +3,7 @@
 //! Inputs are made of named changes to right ones, so that a failing case says what was changed. The
 //! seeds are fixed in the tests that always run; the ignored ones take new seeds and more cases.
 
+mod batches;
 mod heights;
 
 use proptest::prelude::*;
