@@ -3,6 +3,13 @@
 /// Most threads one call uses.
 pub const MAX_THREADS: usize = 64;
 
+/// Length of the chunks that give every thread the same amount of work, up to `longest`, and at least one.
+pub(crate) fn chunk_len(count: usize, threads: usize, longest: usize) -> usize {
+    let threads = threads.clamp(1, MAX_THREADS);
+    let rounds = count.div_ceil(threads * longest).max(1);
+    count.div_ceil(threads * rounds).max(1)
+}
+
 /// Calls `f` with every index below `count`, on up to `threads` threads, and returns the results in order.
 ///
 /// The results do not depend on `threads`. Zero threads count as one.
@@ -39,7 +46,18 @@ pub(crate) fn map_positions<T: Send>(
 
 #[cfg(test)]
 mod tests {
-    use super::map_positions;
+    use super::{chunk_len, map_positions};
+
+    #[test]
+    fn chunks_are_even_and_bounded() {
+        for (count, threads, longest, expected) in
+            [(0, 2, 64, 1), (1, 2, 64, 1), (100, 1, 64, 50), (100, 2, 64, 50), (256, 2, 128, 128), (512, 3, 128, 86)]
+        {
+            let length = chunk_len(count, threads, longest);
+            assert_eq!(length, expected, "{count} {threads} {longest}");
+            assert!(length <= longest);
+        }
+    }
 
     #[test]
     fn any_thread_count_gives_the_same() {

@@ -10,7 +10,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use blindfold_crypto::{DecryptionKey, PointError, Share};
+use blindfold_crypto::{DecryptionKey, Share};
 use blindfold_wire::{
     Address, B256,
     bundle::{BundleHeader, ShareBundle, shares_root},
@@ -22,11 +22,14 @@ use blindfold_wire::{
 use crate::{
     batch::SealedBatch,
     journal::{JournalError, JournalStore, SigningJournal, Slot},
-    parallel::map_positions,
+    parallel::{chunk_len, map_positions},
 };
 
 /// Most shares computed ahead and not released yet; the oldest are dropped and computed again.
 pub const MAX_PRECOMPUTED_SHARES: usize = 8_192;
+
+/// Positions that are computed together, at most.
+const CHUNK_POSITIONS: usize = 128;
 
 const SIGNATURE_BYTES: usize = 65;
 
@@ -52,15 +55,6 @@ pub enum ReleaseError {
     StoredLength {
         /// Their length.
         got_bytes: usize,
-    },
-    /// A share could not be computed, which checked envelopes rule out.
-    #[error("position {position} has no share")]
-    Share {
-        /// The position.
-        position: usize,
-        /// Why.
-        #[source]
-        error: PointError,
     },
 }
 
@@ -140,14 +134,10 @@ impl<S: JournalStore> Releaser<S> {
             let precomputed = self.precomputed();
             envelopes.iter().filter(|envelope| !precomputed.contains(&u_of(envelope))).collect()
         };
-        let key = &self.key;
-        let shares = map_positions(todo.len(), threads, |index| key.share(&u_of(todo[index])));
+        let shares = self.compute(&todo, threads);
         let mut precomputed = self.precomputed();
         for (envelope, share) in todo.into_iter().zip(shares) {
-            // A failure shows again, with its position, when the share is needed.
-            if let Ok(share) = share {
-                precomputed.insert(u_of(envelope), share);
-            }
+            precomputed.insert(u_of(envelope), share);
         }
     }
 
@@ -177,7 +167,7 @@ impl<S: JournalStore> Releaser<S> {
         if batch.is_empty() {
             return Ok(None);
         }
-        let shares = self.shares(batch.envelopes(), threads)?;
+        let shares = self.shares(batch.envelopes(), threads);
         let header = BundleHeader {
             chain_id: self.seat.chain_id,
             settlement: self.seat.settlement,
@@ -208,23 +198,31 @@ impl<S: JournalStore> Releaser<S> {
         Ok(Some(Release { bundle: Arc::new(ShareBundle { header, shares, signature }), record }))
     }
 
-    fn shares(
-        &self,
-        envelopes: &[CheckedEnvelope],
-        threads: usize,
-    ) -> Result<Vec<Share>, ReleaseError> {
+    /// Shares of a height: what was computed ahead, and the rest now.
+    fn shares(&self, envelopes: &[CheckedEnvelope], threads: usize) -> Vec<Share> {
         let known: Vec<Option<Share>> = {
             let precomputed = self.precomputed();
             envelopes.iter().map(|envelope| precomputed.get(&u_of(envelope))).collect()
         };
-        let key = &self.key;
-        map_positions(envelopes.len(), threads, |position| match &known[position] {
-            Some(share) => Ok(*share),
-            None => key.share(&u_of(&envelopes[position])),
+        let rest: Vec<_> = envelopes
+            .iter()
+            .zip(&known)
+            .filter(|(_, share)| share.is_none())
+            .map(|(envelope, _)| envelope)
+            .collect();
+        let mut computed = self.compute(&rest, threads).into_iter();
+        known.into_iter().filter_map(|share| share.or_else(|| computed.next())).collect()
+    }
+
+    /// Multiplies in chunks: positions of a chunk share the cost of their inversions.
+    fn compute(&self, envelopes: &[&CheckedEnvelope], threads: usize) -> Vec<Share> {
+        let chunks: Vec<_> =
+            envelopes.chunks(chunk_len(envelopes.len(), threads, CHUNK_POSITIONS)).collect();
+        map_positions(chunks.len(), threads, |chunk| {
+            self.key.shares(chunks[chunk].iter().map(|envelope| envelope.ephemeral()))
         })
         .into_iter()
-        .enumerate()
-        .map(|(position, share)| share.map_err(|error| ReleaseError::Share { position, error }))
+        .flatten()
         .collect()
     }
 

@@ -18,6 +18,8 @@ pub(crate) const PROOF: &[u8] = b"blindfold.crypto.v1.proof";
 pub(crate) const BATCH: &[u8] = b"blindfold.crypto.v1.batch";
 /// One pair of weights of a batched check.
 pub(crate) const WEIGHT: &[u8] = b"blindfold.crypto.v1.weight";
+/// Coefficients of the check that many points have prime order.
+pub(crate) const ORDERS: &[u8] = b"blindfold.crypto.v1.orders";
 /// Random polynomial of the degree check over verification keys.
 pub(crate) const DEGREE: &[u8] = b"blindfold.crypto.v1.degree";
 /// Coefficients of the test dealer.
@@ -42,6 +44,7 @@ mod tests {
             PROOF,
             BATCH,
             WEIGHT,
+            ORDERS,
             DEGREE,
             DEALER,
             SECOND_GENERATOR,

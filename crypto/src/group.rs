@@ -17,6 +17,7 @@ use std::ptr;
 use std::sync::LazyLock;
 
 use blst::*;
+use subtle::{Choice, ConditionallySelectable};
 use zeroize::Zeroize;
 
 use crate::domain;
@@ -34,9 +35,6 @@ pub(crate) const SCALAR_BITS: usize = 255;
 
 /// The true cofactor h = (x−1)²/3 of the curve, little-endian (126 bits).
 const COFACTOR_LE: [u8; 16] = 0x396c_8c00_5555_e156_8c00_aaab_0000_aaab_u128.to_le_bytes();
-
-/// From this many points on, `blst` adds with complete formulas.
-const COMPLETE_MSM_POINTS: usize = 32;
 
 /// An integer modulo the group order. Always zeroized on drop, for many of them are secret.
 #[derive(Clone)]
@@ -206,6 +204,14 @@ impl CurvePoint {
         self.0.y.l.zeroize();
     }
 
+    /// Takes the value of `other` where `choice` says so, in constant time.
+    pub(crate) fn assign_if(&mut self, other: &Self, choice: Choice) {
+        let limbs = self.0.x.l.iter_mut().chain(&mut self.0.y.l);
+        for (limb, other) in limbs.zip(other.0.x.l.iter().chain(&other.0.y.l)) {
+            limb.conditional_assign(other, choice);
+        }
+    }
+
     pub(crate) fn is_infinity(&self) -> bool {
         // SAFETY: reads one affine point.
         unsafe { blst_p1_affine_is_inf(&self.0) }
@@ -238,11 +244,16 @@ impl CurvePoint {
         if self.is_infinity() {
             return Err(PointError::Infinity);
         }
-        // SAFETY: reads one affine point on the curve.
-        if !unsafe { blst_p1_affine_in_g1(&self.0) } {
+        if !self.is_in_subgroup() {
             return Err(PointError::Subgroup);
         }
         Ok(Subgroup(self))
+    }
+
+    /// Whether the point has prime order or is infinity.
+    pub(crate) fn is_in_subgroup(&self) -> bool {
+        // SAFETY: reads one affine point on the curve.
+        unsafe { blst_p1_affine_in_g1(&self.0) }
     }
 
     pub(crate) fn to_sum(self) -> Sum {
@@ -260,6 +271,12 @@ pub(crate) struct Subgroup(CurvePoint);
 impl Subgroup {
     pub(crate) fn from_compressed(bytes: &[u8; G1_BYTES]) -> Result<Self, PointError> {
         CurvePoint::from_compressed(bytes)?.into_subgroup()
+    }
+
+    /// For a point that the caller found to be of prime order, among others, and not infinity.
+    pub(crate) fn checked(point: CurvePoint) -> Self {
+        debug_assert!(!point.is_infinity() && point.is_in_subgroup());
+        Self(point)
     }
 
     pub(crate) fn point(&self) -> CurvePoint {
@@ -388,25 +405,6 @@ pub(crate) fn to_affine_all(sums: &[Sum]) -> Vec<CurvePoint> {
         blst_p1s_to_affine(out.as_mut_ptr().cast::<blst_p1_affine>(), sources.as_ptr(), sums.len());
     }
     out
-}
-
-/// Multi-scalar multiplication in variable time, right for every point of the curve.
-///
-/// `scalars_le` holds ⌈bits/8⌉ little-endian bytes for each point.
-///
-/// # Panics
-///
-/// When the two lengths do not belong together.
-pub(crate) fn msm_any(points: &[CurvePoint], scalars_le: &[u8], bits: usize) -> Sum {
-    let stride = bits.div_ceil(8);
-    assert_eq!(scalars_le.len(), points.len() * stride, "one scalar for each point");
-    if points.len() >= COMPLETE_MSM_POINTS {
-        return pippenger(points, scalars_le, bits);
-    }
-    points
-        .iter()
-        .zip(scalars_le.chunks_exact(stride))
-        .fold(Sum::zero(), |sum, (point, scalar)| sum.add(&point.to_sum().mul_public(scalar)))
 }
 
 /// Multi-scalar multiplication by full scalars in variable time. With a point outside the subgroup

@@ -79,6 +79,27 @@ pub(crate) static GENERATOR_COMB: LazyLock<Comb> = LazyLock::new(|| Comb::new(&g
 pub(crate) static SECOND_GENERATOR_COMB: LazyLock<Comb> =
     LazyLock::new(|| Comb::new(&group::SECOND_GENERATOR));
 
+/// The point u = r·g of a ciphertext, decoded and found to be of prime order: what a decryption key may
+/// be multiplied with. [`crate::verify`] returns it, so that nobody has to decode it again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct EphemeralPoint(pub(crate) Subgroup);
+
+impl EphemeralPoint {
+    /// Decodes 48 bytes: a canonical compressed point of prime order.
+    ///
+    /// # Errors
+    ///
+    /// When the bytes are anything else, infinity included.
+    pub fn from_bytes(bytes: &[u8; G1_BYTES]) -> Result<Self, PointError> {
+        Subgroup::from_compressed(bytes).map(Self)
+    }
+
+    /// Encodes the point: 48 bytes, compressed.
+    pub fn to_bytes(&self) -> [u8; G1_BYTES] {
+        self.0.point().to_compressed()
+    }
+}
+
 /// The 32-byte label that a ciphertext is bound to: a hash over everything in the envelope that the
 /// sealing must not be separated from.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

@@ -13,6 +13,7 @@
 use std::sync::LazyLock;
 
 use alloy_primitives::U256;
+use zeroize::Zeroize;
 
 use crate::fp::Fp;
 use crate::group::{CurvePoint, GENERATOR, Scalar, Sum};
@@ -66,6 +67,27 @@ impl Lanes {
         });
     }
 
+    /// `points[left] += points[right]` for every pair. No index occurs twice.
+    pub(crate) fn add_pairs(&mut self, points: &mut [CurvePoint], pairs: &[(usize, usize)]) {
+        let mut product = self.start();
+        for (lane, (left, right)) in pairs.iter().enumerate() {
+            let (sum, term) = (points[*left], points[*right]);
+            let denominator = term.x().sub(&sum.x());
+            if denominator.is_zero() || sum.is_infinity() || term.is_infinity() {
+                points[*left] = sum.to_sum().add_affine(&term).to_affine();
+                continue;
+            }
+            self.pending.push(Pending { lane, denominator, before: product });
+            product = product.mul(&denominator);
+        }
+        self.finish(product, |lane, inverse| {
+            let (left, right) = pairs[lane];
+            let (sum, term) = (points[left], points[right]);
+            let slope = term.y().sub(&sum.y()).mul(inverse);
+            points[left] = chord(&sum, &term.x(), &slope);
+        });
+    }
+
     /// Doubles every lane. The curve has no point of order two.
     pub(crate) fn double(&mut self, points: &mut [CurvePoint]) {
         let mut product = self.start();
@@ -80,6 +102,14 @@ impl Lanes {
             let slope = x.square().triple().mul(inverse);
             *point = chord(point, &x, &slope);
         });
+    }
+
+    /// Overwrites what is left of the last operation.
+    pub(crate) fn wipe(&mut self) {
+        for pending in &mut self.pending {
+            pending.denominator.0.l.zeroize();
+            pending.before.0.l.zeroize();
+        }
     }
 
     fn start(&mut self) -> Fp {
@@ -244,12 +274,31 @@ fn signed_digits(mut value: U256, negative: bool, width: usize) -> Vec<i8> {
 }
 
 /// z² for the parameter z of the curve: the endomorphism is multiplication by −z².
-const Z_SQUARED: u128 = 0xd201_0000_0001_0000_u128 * 0xd201_0000_0001_0000_u128;
+pub(crate) const Z_SQUARED: u128 = 0xd201_0000_0001_0000_u128 * 0xd201_0000_0001_0000_u128;
 
-/// scalar = low + high·z², as multipliers of P and of its rotation, which is −z²·P.
-pub(crate) fn halves(scalar: &Scalar) -> [Multiplier; 2] {
+/// scalar = low + high·z², both below 2¹²⁸.
+pub(crate) struct Split {
+    pub(crate) low: u128,
+    pub(crate) high: u128,
+}
+
+/// Divides a public scalar by z².
+pub(crate) fn split(scalar: &Scalar) -> Split {
     let (high, low) = U256::from_le_bytes(scalar.to_le_bytes()).div_rem(U256::from(Z_SQUARED));
-    [Multiplier::new(low, false), Multiplier::new(high, true)]
+    Split { low: low.to(), high: high.to() }
+}
+
+/// A public scalar as multipliers of P and of its rotation, which is −z²·P.
+pub(crate) fn halves(scalar: &Scalar) -> [Multiplier; 2] {
+    let Split { low, high } = split(scalar);
+    [Multiplier::new(U256::from(low), false), Multiplier::new(U256::from(high), true)]
+}
+
+impl CurvePoint {
+    /// z² times a point of prime order; of a component of small order it makes another one.
+    pub(crate) fn times_z_squared(&self) -> Self {
+        self.rotate(&ROTATION).negate()
+    }
 }
 
 /// The cube root of one β for which (x, y) ↦ (β·x, y) is multiplication by −z².

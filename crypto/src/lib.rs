@@ -31,9 +31,9 @@
 //! let (label, seed) = (Label([1; 32]), Seed::from_bytes([2; 32]));
 //!
 //! let sealed = seal(public.key(), &label, &seed, b"hello")?;
-//! verify(public.key(), &label, &sealed)?;
+//! let u = verify(public.key(), &label, &sealed)?;
 //!
-//! let shares = [0, 2, 3].map(|member: usize| (member, dealt.keys[member].share(&sealed.u).unwrap()));
+//! let shares = [0, 2, 3].map(|member: usize| (member, dealt.keys[member].share(&u)));
 //! let opening = decide(&public, &label, &sealed, &shares).opening.expect("three good shares");
 //! assert!(matches!(&opening, Opening::Opened { message, .. } if message == b"hello"));
 //! check_opening(&public, &label, &sealed, &opening)?;
@@ -52,9 +52,12 @@ mod height;
 mod key;
 mod lagrange;
 mod lanes;
+mod msm;
 mod open;
+mod orders;
 mod pad;
 mod seal;
+mod secret;
 mod share;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
@@ -69,7 +72,7 @@ pub use error::{
     PointError, PointField, SealError,
 };
 pub use height::{Column, decide_all};
-pub use key::{CommitteeKey, Label, Seed};
+pub use key::{CommitteeKey, EphemeralPoint, Label, Seed};
 pub use open::{Opening, Verdict, check_opening, combine, decide};
 pub use pad::{MAX_MESSAGE_BYTES, MAX_PADDED_BYTES, MIN_PADDED_BYTES, is_padded_len, padded_len};
 pub use seal::{Ciphertext, TAG_BYTES, reseal, seal};

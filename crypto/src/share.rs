@@ -5,7 +5,9 @@ use std::fmt;
 use zeroize::Zeroizing;
 
 use crate::error::{DecryptionKeyError, PointError};
-use crate::group::{CurvePoint, G1_RAW_BYTES, G2_BYTES, G2Point, Scalar, Subgroup};
+use crate::group::{CurvePoint, G1_RAW_BYTES, G2_BYTES, G2Point, Scalar};
+use crate::key::EphemeralPoint;
+use crate::secret::mul_secret_all;
 
 /// A member's share x_j of the decryption key: a `blsttc` secret key share.
 ///
@@ -47,20 +49,25 @@ impl DecryptionKey {
 
     /// The share D_j = x_j·u of the secret of a ciphertext.
     ///
-    /// # Errors
-    ///
-    /// When `u` is not a canonical point of prime order: a share of any other point would give away
-    /// part of the key.
-    ///
     /// # Security
     ///
     /// Constant time in the key. Says nothing about whether the share may be released.
-    pub fn share(&self, u: &[u8; 48]) -> Result<Share, PointError> {
-        let u = Subgroup::from_compressed(u)?;
-        let mut product = u.mul_secret(&self.scalar());
+    pub fn share(&self, u: &EphemeralPoint) -> Share {
+        let mut product = u.0.mul_secret(&self.scalar());
         let share = Share(product.to_affine().to_raw());
         product.wipe();
-        Ok(share)
+        share
+    }
+
+    /// The shares of many ciphertexts, in order, at about half the cost of [`Self::share`] for each.
+    ///
+    /// # Security
+    ///
+    /// As for [`Self::share`].
+    pub fn shares<'a>(&self, points: impl IntoIterator<Item = &'a EphemeralPoint>) -> Vec<Share> {
+        let points: Vec<_> = points.into_iter().map(|point| point.0).collect();
+        let products = mul_secret_all(&points, &self.scalar());
+        products.into_iter().map(|product| Share(product.to_raw())).collect()
     }
 
     /// The verification key VK_j = x_j·g₂, compressed.

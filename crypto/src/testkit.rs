@@ -36,7 +36,12 @@ mod tests {
         let (label, seed) = (Label([1; 32]), Seed::from_bytes([2; 32]));
         let sealed = seal_undecryptable(public.key(), &label, &seed, b"hello").unwrap();
         verify(public.key(), &label, &sealed).unwrap();
-        let shares = [0, 1, 2].map(|member| (member, dealt.keys[member].share(&sealed.u).unwrap()));
+        let shares = [0, 1, 2].map(|member| {
+            (
+                member,
+                dealt.keys[member].share(&crate::EphemeralPoint::from_bytes(&sealed.u).unwrap()),
+            )
+        });
         let verdict = decide(&public, &label, &sealed, &shares);
         assert!(matches!(verdict.opening, Some(Opening::Undecryptable { .. })));
         assert!(verdict.blamed.is_empty());

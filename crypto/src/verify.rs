@@ -14,21 +14,23 @@
 
 use crate::domain;
 use crate::error::{CiphertextError, PointError, PointField};
-use crate::group::{CurvePoint, SCALAR_BITS, Scalar, Sum, msm_any};
+use crate::group::{CurvePoint, Scalar, Subgroup, Sum};
 use crate::hash::keccak;
-use crate::key::{CommitteeKey, GENERATOR_COMB, Label, SECOND_GENERATOR_COMB};
+use crate::key::{CommitteeKey, EphemeralPoint, GENERATOR_COMB, Label, SECOND_GENERATOR_COMB};
+use crate::lanes::{Lanes, split};
+use crate::msm::msm;
+use crate::orders::outside_subgroup;
 use crate::pad::is_padded_len;
 use crate::seal::{Ciphertext, TAG_BYTES, challenge_le};
 
 /// Ciphertexts that one multi-scalar multiplication takes at most; bounds the memory of a batch.
 const CHUNK_ITEMS: usize = 512;
-/// Up to this many ciphertexts, checking one by one is as fast as in a batch: below 32 points (two for
-/// each ciphertext) a multi-scalar multiplication that is right for points of small order gains nothing.
-const SINGLES_ITEMS: usize = 15;
+/// Up to this many ciphertexts, checking one by one is as fast as in a batch.
+const SINGLES_ITEMS: usize = 3;
 /// Bytes of a random weight.
 const WEIGHT_BYTES: usize = 16;
 
-/// Checks one ciphertext.
+/// Checks one ciphertext; its point u comes back decoded.
 ///
 /// # Errors
 ///
@@ -42,8 +44,11 @@ pub fn verify(
     key: &CommitteeKey,
     label: &Label,
     sealed: &Ciphertext,
-) -> Result<(), CiphertextError> {
-    Statement::decode(key, label, sealed)?.check()
+) -> Result<EphemeralPoint, CiphertextError> {
+    let statement = Statement::decode(key, label, sealed)?;
+    let u = statement.u.into_subgroup().map_err(not_of_prime_order)?;
+    statement.check()?;
+    Ok(EphemeralPoint(u))
 }
 
 /// Checks many ciphertexts, with the verdicts of [`verify`], in the same order.
@@ -55,27 +60,60 @@ pub fn verify_batch(
     key: &CommitteeKey,
     items: &[(Label, &Ciphertext)],
     weights_seed: [u8; 32],
-) -> Vec<Result<(), CiphertextError>> {
-    let mut verdicts = Vec::with_capacity(items.len());
-    for chunk in items.chunks(CHUNK_ITEMS) {
-        let start = verdicts.len();
-        let mut statements = Vec::with_capacity(chunk.len());
-        for (label, sealed) in chunk {
-            match Statement::decode(key, label, sealed) {
-                Ok(statement) => {
-                    statements.push((verdicts.len(), statement));
-                    verdicts.push(Ok(()));
-                }
-                Err(error) => verdicts.push(Err(error)),
-            }
-        }
-        let weighted = weigh(statements, &weights_seed, start);
-        bisect(&weighted, &mut verdicts);
+) -> Vec<Result<EphemeralPoint, CiphertextError>> {
+    let lanes = &mut Lanes::default();
+    items
+        .chunks(CHUNK_ITEMS)
+        .zip(0u64..)
+        .flat_map(|(chunk, number)| verify_chunk(key, chunk, &weights_seed, number, lanes))
+        .collect()
+}
+
+fn verify_chunk(
+    key: &CommitteeKey,
+    items: &[(Label, &Ciphertext)],
+    weights_seed: &[u8; 32],
+    number: u64,
+    lanes: &mut Lanes,
+) -> Vec<Result<EphemeralPoint, CiphertextError>> {
+    let mut statements: Vec<_> =
+        items.iter().map(|(label, sealed)| Statement::decode(key, label, sealed)).collect();
+
+    let mut transcript = keccak(domain::BATCH, &[weights_seed, &number.to_be_bytes()]);
+    for statement in statements.iter().flatten() {
+        // The challenge is a hash over everything but z.
+        let parts: [&[u8]; 3] = [&transcript, &statement.challenge_le, &statement.z.to_be_bytes()];
+        transcript = keccak(domain::BATCH, &parts);
     }
+
+    let decoded: Vec<_> = (0..items.len()).filter(|index| statements[*index].is_ok()).collect();
+    let points: Vec<_> = statements.iter().flatten().map(|statement| statement.u).collect();
+    for outside in outside_subgroup(lanes, &points, &transcript) {
+        statements[decoded[outside]] = Err(not_of_prime_order(PointError::Subgroup));
+    }
+
+    let mut verdicts: Vec<_> = statements
+        .iter()
+        .map(|statement| match statement {
+            // Not infinity, as decoding has seen, and of prime order, as the check above has.
+            Ok(statement) => Ok(EphemeralPoint(Subgroup::checked(statement.u))),
+            Err(error) => Err(error.clone()),
+        })
+        .collect();
+    let weighted: Vec<_> = statements
+        .into_iter()
+        .enumerate()
+        .filter_map(|(index, statement)| Some(Weighted::new(index, statement.ok()?, &transcript)))
+        .collect();
+    bisect(&weighted, &mut verdicts, lanes);
     verdicts
 }
 
-/// A decoded ciphertext: what its two equations are about.
+fn not_of_prime_order(error: PointError) -> CiphertextError {
+    CiphertextError::Point { field: PointField::U, error }
+}
+
+/// A decoded ciphertext: what its two equations are about. Of u only the order is left to check.
 struct Statement {
     u: CurvePoint,
     u_bar: CurvePoint,
@@ -100,8 +138,9 @@ impl Statement {
         let u_bar = point(PointField::UBar, &sealed.u_bar)?;
         let w = point(PointField::W, &sealed.w)?;
         let w_bar = point(PointField::WBar, &sealed.w_bar)?;
-        u.into_subgroup()
-            .map_err(|error| CiphertextError::Point { field: PointField::U, error })?;
+        if u.is_infinity() {
+            return Err(not_of_prime_order(PointError::Infinity));
+        }
         Ok(Self { u, u_bar, w, w_bar, z, challenge_le: challenge_le(key, label, sealed) })
     }
 
@@ -134,75 +173,72 @@ fn is_small_order(sum: &Sum) -> bool {
 struct Weighted {
     index: usize,
     statement: Statement,
-    weights_le: [[u8; WEIGHT_BYTES]; 2],
+    weights: [u128; 2],
     weighted_z: [Scalar; 2],
     weighted_c: [Scalar; 2],
 }
 
-fn weigh(statements: Vec<(usize, Statement)>, seed: &[u8; 32], start: usize) -> Vec<Weighted> {
-    let mut transcript = keccak(domain::BATCH, &[seed, &(start as u64).to_be_bytes()]);
-    for (_, statement) in &statements {
-        // The challenge is a hash over everything but z.
-        let parts: [&[u8]; 3] = [&transcript, &statement.challenge_le, &statement.z.to_be_bytes()];
-        transcript = keccak(domain::BATCH, &parts);
+impl Weighted {
+    fn new(index: usize, statement: Statement, transcript: &[u8; 32]) -> Self {
+        let hash = keccak(domain::WEIGHT, &[transcript, &(index as u64).to_be_bytes()]);
+        let mut weights_le = [[0; WEIGHT_BYTES]; 2];
+        for (weight, bytes) in weights_le.iter_mut().zip(hash.chunks_exact(WEIGHT_BYTES)) {
+            weight.copy_from_slice(bytes);
+        }
+        let weights = weights_le.each_ref().map(Scalar::from_short_le);
+        let challenge = Scalar::from_short_le(&statement.challenge_le);
+        Self {
+            index,
+            weighted_z: weights.each_ref().map(|weight| weight.mul(&statement.z)),
+            weighted_c: weights.each_ref().map(|weight| weight.mul(&challenge)),
+            weights: weights_le.map(u128::from_le_bytes),
+            statement,
+        }
     }
-    statements
-        .into_iter()
-        .map(|(index, statement)| {
-            let hash = keccak(domain::WEIGHT, &[&transcript, &(index as u64).to_be_bytes()]);
-            let mut weights_le = [[0; WEIGHT_BYTES]; 2];
-            for (weight, bytes) in weights_le.iter_mut().zip(hash.chunks_exact(WEIGHT_BYTES)) {
-                weight.copy_from_slice(bytes);
-            }
-            let weights = weights_le.each_ref().map(Scalar::from_short_le);
-            let challenge = Scalar::from_short_le(&statement.challenge_le);
-            Weighted {
-                index,
-                weighted_z: weights.each_ref().map(|weight| weight.mul(&statement.z)),
-                weighted_c: weights.each_ref().map(|weight| weight.mul(&challenge)),
-                weights_le,
-                statement,
-            }
-        })
-        .collect()
 }
 
-fn bisect(items: &[Weighted], verdicts: &mut [Result<(), CiphertextError>]) {
+fn bisect(
+    items: &[Weighted],
+    verdicts: &mut [Result<EphemeralPoint, CiphertextError>],
+    lanes: &mut Lanes,
+) {
     if items.len() <= SINGLES_ITEMS {
         for item in items {
-            if let Some(verdict) = verdicts.get_mut(item.index) {
-                *verdict = item.statement.check();
+            if let Err(error) = item.statement.check() {
+                verdicts[item.index] = Err(error);
             }
         }
-    } else if !all_hold(items) {
+    } else if !all_hold(items, lanes) {
         let (left, right) = items.split_at(items.len() / 2);
-        bisect(left, verdicts);
-        bisect(right, verdicts);
+        bisect(left, verdicts, lanes);
+        bisect(right, verdicts, lanes);
     }
 }
 
 /// Σ ρ·(z·g − c·u − w) + ρ̅·(z·g̅ − c·u̅ − w̅) has small order.
-fn all_hold(items: &[Weighted]) -> bool {
-    let count = items.len() * 2;
-    let (mut long_points, mut long_scalars) =
-        (Vec::with_capacity(count), Vec::with_capacity(count * 32));
-    let (mut short_points, mut short_scalars) =
-        (Vec::with_capacity(count), Vec::with_capacity(count * WEIGHT_BYTES));
+///
+/// The long scalars ρ·c are halved by the endomorphism. That is right up to a point of small order,
+/// which is all that is asked for.
+fn all_hold(items: &[Weighted], lanes: &mut Lanes) -> bool {
+    /// Two commitments, and two halves for each of two challenged points.
+    const TERMS: usize = 6;
+    let mut points = Vec::with_capacity(items.len() * TERMS);
+    let mut scalars = Vec::with_capacity(items.len() * TERMS);
     let mut z_sums = [Scalar::from_u64(0), Scalar::from_u64(0)];
     for item in items {
-        long_points.extend([item.statement.u, item.statement.u_bar]);
-        item.weighted_c.iter().for_each(|scalar| long_scalars.extend(scalar.to_le_bytes()));
-        short_points.extend([item.statement.w, item.statement.w_bar]);
-        item.weights_le.iter().for_each(|weight| short_scalars.extend(weight));
+        let Statement { u, u_bar, w, w_bar, .. } = &item.statement;
+        points.extend([*w, *w_bar]);
+        scalars.extend(item.weights);
+        for (point, scalar) in [u, u_bar].into_iter().zip(&item.weighted_c) {
+            let halves = split(scalar);
+            points.extend([*point, point.times_z_squared()]);
+            scalars.extend([halves.low, halves.high]);
+        }
         for (sum, z) in z_sums.iter_mut().zip(&item.weighted_z) {
             *sum = sum.add(z);
         }
     }
-    let right = msm_any(&long_points, &long_scalars, SCALAR_BITS).add(&msm_any(
-        &short_points,
-        &short_scalars,
-        WEIGHT_BYTES * 8,
-    ));
+    let right = msm(lanes, &points, &scalars);
     let left =
         GENERATOR_COMB.mul_public(&z_sums[0]).add(&SECOND_GENERATOR_COMB.mul_public(&z_sums[1]));
     is_small_order(&left.add(&right.negate()))

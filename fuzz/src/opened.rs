@@ -31,7 +31,7 @@ static OPENED: LazyLock<Vec<Opened>> = LazyLock::new(|| {
         .map(|envelope| {
             let (label, ciphertext) = sealed(envelope);
             let share = |member: usize| {
-                COMMITTEE.members[member].decryption.share(&ciphertext.u).expect("a valid point")
+                COMMITTEE.members[member].decryption.share(envelope.ephemeral())
             };
             let shares: Vec<_> = (0..COMMITTEE.members.len()).map(share).collect();
             let numbered: Vec<_> = shares.iter().copied().enumerate().collect();

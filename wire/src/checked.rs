@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use alloy_primitives::{Address, B256, Bytes};
-use blindfold_crypto::{CiphertextError, CommitteeKey, Label};
+use blindfold_crypto::{CiphertextError, CommitteeKey, EphemeralPoint, Label};
 
 use crate::{
     codec::DecodeError,
@@ -124,6 +124,23 @@ struct Inner {
     id: B256,
     payer: Address,
     label: Label,
+    u: EphemeralPoint,
+}
+
+/// What is known of an envelope before its proof is checked.
+struct Unproved {
+    envelope: Envelope,
+    bytes: Bytes,
+    id: B256,
+    payer: Address,
+    label: Label,
+}
+
+impl Unproved {
+    fn proved(self, u: EphemeralPoint) -> CheckedEnvelope {
+        let Self { envelope, bytes, id, payer, label } = self;
+        CheckedEnvelope { inner: Arc::new(Inner { envelope, bytes, id, payer, label, u }) }
+    }
 }
 
 /// An envelope that passed all stateless checks. Cheap to clone.
@@ -145,13 +162,10 @@ impl CheckedEnvelope {
     /// # Errors
     /// The first check that fails; the forwarding peer is at fault.
     pub fn check(rules: &AdmissionRules, bytes: &[u8]) -> Result<Self, EnvelopeError> {
-        let checked = Self::check_fields(rules, bytes)?;
-        blindfold_crypto::verify(
-            &rules.committee,
-            &checked.inner.label,
-            &checked.inner.envelope.ciphertext,
-        )?;
-        Ok(checked)
+        let unproved = Self::check_fields(rules, bytes)?;
+        let sealed = &unproved.envelope.ciphertext;
+        let u = blindfold_crypto::verify(&rules.committee, &unproved.label, sealed)?;
+        Ok(unproved.proved(u))
     }
 
     /// Checks many envelopes, verifying the proofs together. Verdicts are those of [`Self::check`],
@@ -162,27 +176,28 @@ impl CheckedEnvelope {
         envelopes: &[Bytes],
         weights_seed: [u8; 32],
     ) -> Vec<Result<Self, EnvelopeError>> {
-        let mut verdicts: Vec<_> =
+        let fields: Vec<_> =
             envelopes.iter().map(|bytes| Self::check_fields(rules, bytes)).collect();
-        let proofs: Vec<_> = {
-            let items: Vec<_> = verdicts
-                .iter()
-                .flatten()
-                .map(|checked| (checked.inner.label, &checked.inner.envelope.ciphertext))
-                .collect();
-            blindfold_crypto::verify_batch(&rules.committee, &items, weights_seed)
-        };
-        let well_formed = verdicts.iter_mut().filter(|verdict| verdict.is_ok());
-        for (verdict, proof) in well_formed.zip(proofs) {
-            if let Err(error) = proof {
-                *verdict = Err(error.into());
-            }
-        }
-        verdicts
+        let items: Vec<_> = fields
+            .iter()
+            .flatten()
+            .map(|unproved| (unproved.label, &unproved.envelope.ciphertext))
+            .collect();
+        let mut proofs =
+            blindfold_crypto::verify_batch(&rules.committee, &items, weights_seed).into_iter();
+        fields
+            .into_iter()
+            .map(|fields| {
+                let unproved = fields?;
+                // One proof for each envelope whose fields are right.
+                let u = proofs.next().unwrap_or(Err(CiphertextError::Proof))?;
+                Ok(unproved.proved(u))
+            })
+            .collect()
     }
 
-    /// Everything but the ciphertext's proof. Never leaves this module unproved.
-    fn check_fields(rules: &AdmissionRules, bytes: &[u8]) -> Result<Self, EnvelopeError> {
+    /// Everything but the ciphertext's proof.
+    fn check_fields(rules: &AdmissionRules, bytes: &[u8]) -> Result<Unproved, EnvelopeError> {
         if bytes.len() > MAX_ENVELOPE_BYTES {
             return Err(EnvelopeError::Size { got_bytes: bytes.len() });
         }
@@ -210,7 +225,7 @@ impl CheckedEnvelope {
         let payer = envelope.signature.recover(signing_digest(id))?;
         let label = header.label(payer);
         let bytes = Bytes::copy_from_slice(bytes);
-        Ok(Self { inner: Arc::new(Inner { envelope, bytes, id, payer, label }) })
+        Ok(Unproved { envelope, bytes, id, payer, label })
     }
 
     /// The envelope.
@@ -236,6 +251,11 @@ impl CheckedEnvelope {
     /// The label its ciphertext is sealed under.
     pub fn label(&self) -> &Label {
         &self.inner.label
+    }
+
+    /// The point u of its ciphertext, decoded.
+    pub fn ephemeral(&self) -> &EphemeralPoint {
+        &self.inner.u
     }
 
     /// Its encoding.

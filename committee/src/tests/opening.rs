@@ -87,9 +87,9 @@ fn openings_of_others_are_verified_one_by_one() {
     assert!(matches!(denied, CatchUpError::Wrong { position: 2, .. }));
     // The right secret in place of an opening that exists: a peer may not call it undecryptable.
     let secret = {
-        let u = envelope(2).envelope().ciphertext.u;
+        let envelope = envelope(2);
         let shares: Vec<_> = (0..3)
-            .map(|member| (member as usize, decryption_key(member).share(&u).unwrap()))
+            .map(|member| (member as usize, decryption_key(member).share(envelope.ephemeral())))
             .collect();
         blindfold_crypto::combine(&shares).unwrap()
     };

@@ -122,7 +122,7 @@ fn body_must_have_a_padded_length() {
         let mut forger = Forger::new();
         forger.body = vec![0; len];
         let good = forger.forge(FOUR.key(), &label);
-        assert_eq!(verify(FOUR.key(), &label, &good), Ok(()), "{len}");
+        assert!(verify(FOUR.key(), &label, &good).is_ok(), "{len}");
     }
 }
 
@@ -143,14 +143,14 @@ fn committee_key_must_be_of_prime_order() {
 #[test]
 fn a_member_shares_points_of_prime_order_only() {
     let (_, sealed) = sealed(1);
-    let key = &FOUR.dealt.keys[0];
     for order in SMALL_ORDERS {
-        assert_eq!(key.share(&plus(&sealed.u, &torsion(order))), Err(PointError::Subgroup));
+        let mixed = plus(&sealed.u, &torsion(order));
+        assert_eq!(EphemeralPoint::from_bytes(&mixed), Err(PointError::Subgroup));
         let pure = torsion(order).to_affine().to_compressed();
-        assert_eq!(key.share(&pure), Err(PointError::Subgroup));
+        assert_eq!(EphemeralPoint::from_bytes(&pure), Err(PointError::Subgroup));
     }
     for (bytes, error) in bad_encodings() {
-        assert_eq!(key.share(&bytes), Err(error));
+        assert_eq!(EphemeralPoint::from_bytes(&bytes), Err(error));
     }
 }
 

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::comb::Comb;
-use crate::group::{SCALAR_BITS, Subgroup, msm_any, msm_subgroup};
+use crate::group::{Subgroup, msm_subgroup};
 use crate::key::{GENERATOR_COMB, SECOND_GENERATOR_COMB};
 use crate::lagrange;
 
@@ -86,35 +86,6 @@ fn second_generator_is_in_the_subgroup_and_another_point() {
     assert_ne!(*SECOND_GENERATOR, *GENERATOR);
 }
 
-/// Every mixture of small orders, through the fast way (at least 32 points) and the slow way.
-#[test]
-fn multi_scalar_multiplication_is_right_for_every_point() {
-    let mut points: Vec<CurvePoint> = SMALL_ORDERS.map(|order| torsion(order).to_affine()).into();
-    points.push(CurvePoint::default());
-    for i in 0..12 {
-        points.push(GENERATOR.mul_secret(&scalar(i)).to_affine());
-        points.push(GENERATOR.mul_secret(&scalar(i)).add(&torsion(3)).to_affine());
-        points.push(torsion(3).negate().to_affine());
-    }
-    assert!(points.len() >= 32);
-    for (bits, stride) in [(SCALAR_BITS, 32), (128, 16)] {
-        let scalars: Vec<u8> = (0..points.len() as u64)
-            .flat_map(|i| scalar(i + 100).to_le_bytes()[..stride].to_vec())
-            .collect();
-        let slow = points
-            .iter()
-            .zip(scalars.chunks_exact(stride))
-            .fold(Sum::zero(), |sum, (p, s)| sum.add(&p.to_sum().mul_public(s)));
-        assert!(same(&msm_any(&points, &scalars, bits), &slow), "{bits}");
-        let short = &points[..7];
-        let slow = short
-            .iter()
-            .zip(scalars.chunks_exact(stride))
-            .fold(Sum::zero(), |sum, (p, s)| sum.add(&p.to_sum().mul_public(s)));
-        assert!(same(&msm_any(short, &scalars[..7 * stride], bits), &slow), "{bits}");
-    }
-}
-
 #[test]
 fn subgroup_multiplication_agrees_for_every_size() {
     for count in [0, 1, 2, 5, 31, 32, 33] {
@@ -154,7 +125,9 @@ fn shares_agree_with_blsttc() {
     for key in &FOUR.dealt.keys {
         let x: blsttc::Fr = key.expose(|bytes| blsttc::Fr::from_bytes_be(bytes).unwrap());
         let expected = (u.to_curve() * x).to_affine().to_uncompressed();
-        assert_eq!(key.share(&sealed.u).unwrap().0, expected);
+        let u = EphemeralPoint::from_bytes(&sealed.u).unwrap();
+        assert_eq!(key.share(&u).0, expected);
+        assert_eq!(key.shares([&u; 2]), [Share(expected); 2]);
     }
     let y = blsttc::PublicKey::from_bytes(FOUR.dealt.y).unwrap();
     assert_eq!(CommitteeKey::from_blsttc(&y).unwrap(), *FOUR.key());

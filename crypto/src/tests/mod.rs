@@ -33,7 +33,7 @@ impl Committee {
     }
 
     pub(super) fn share(&self, member: usize, sealed: &Ciphertext) -> (usize, Share) {
-        (member, self.dealt.keys[member].share(&sealed.u).unwrap())
+        (member, self.dealt.keys[member].share(&EphemeralPoint::from_bytes(&sealed.u).unwrap()))
     }
 
     pub(super) fn shares(

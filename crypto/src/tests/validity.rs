@@ -13,11 +13,14 @@ static HONEST: LazyLock<Vec<(Label, Ciphertext)>> =
 /// Checks one by one and in one batch, demands the same verdicts and returns them.
 fn verdicts(items: &[(Label, Ciphertext)]) -> Vec<Result<(), CiphertextError>> {
     let singles: Vec<_> = items.iter().map(|(l, c)| verify(FOUR.key(), l, c)).collect();
+    for (single, (_, sealed)) in singles.iter().zip(items) {
+        assert!(single.as_ref().is_ok_and(|u| u.to_bytes() == sealed.u) || single.is_err());
+    }
     let references: Vec<(Label, &Ciphertext)> = items.iter().map(|(l, c)| (*l, c)).collect();
     for weights_seed in [[0; 32], [9; 32]] {
         assert_eq!(verify_batch(FOUR.key(), &references, weights_seed), singles);
     }
-    singles
+    singles.into_iter().map(|verdict| verdict.map(drop)).collect()
 }
 
 fn among_honest(item: (Label, Ciphertext), at: usize) -> Vec<(Label, Ciphertext)> {
@@ -142,9 +145,9 @@ fn copied_fields_are_refused_each_and_in_every_combination() {
     for fields in 0..128 {
         let mixed = mix(own, victim, fields);
         let expected = if fields == 0 { Ok(()) } else { Err(CiphertextError::Proof) };
-        assert_eq!(verify(FOUR.key(), own_label, &mixed), expected, "{fields:07b}");
+        assert_eq!(verify(FOUR.key(), own_label, &mixed).map(drop), expected, "{fields:07b}");
         let expected = if fields == 127 { Ok(()) } else { Err(CiphertextError::Proof) };
-        assert_eq!(verify(FOUR.key(), victim_label, &mixed), expected, "{fields:07b}");
+        assert_eq!(verify(FOUR.key(), victim_label, &mixed).map(drop), expected, "{fields:07b}");
     }
 }
 

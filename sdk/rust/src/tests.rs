@@ -45,11 +45,12 @@ fn wallet() -> Wallet {
 
 fn open(sealed: &SealedTransaction) -> Opening {
     let public = chain().genesis.committee_public().unwrap();
+    let u = EphemeralPoint::from_bytes(&sealed.ciphertext.u).unwrap();
     let shares: Vec<_> = chain()
         .members
         .iter()
         .enumerate()
-        .map(|(index, member)| (index, member.decryption.share(&sealed.ciphertext.u).unwrap()))
+        .map(|(index, member)| (index, member.decryption.share(&u)))
         .collect();
     let payer = sealed.recover_payer().unwrap();
     decide(&public, &sealed.header.label(payer), &sealed.ciphertext, &shares).opening.unwrap()

@@ -33,7 +33,10 @@ pub(super) fn bundle(
     let envelopes = &block.block().envelopes;
     let shares: Option<Vec<_>> = envelopes
         .iter()
-        .map(|bytes| key.share(&Envelope::decode(bytes).ok()?.ciphertext.u).ok())
+        .map(|bytes| {
+            let u = Envelope::decode(bytes).ok()?.ciphertext.u;
+            Some(key.share(&EphemeralPoint::from_bytes(&u).ok()?))
+        })
         .collect();
     Some(ShareBundle::sign(
         commitment.chain_id,

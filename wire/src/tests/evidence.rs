@@ -118,8 +118,7 @@ fn a_wrong_share_convicts_and_a_right_one_does_not() {
         .map(|envelope| {
             FOUR.members[member]
                 .decryption
-                .share(&envelope.envelope().ciphertext.u)
-                .expect("a point")
+                .share(envelope.ephemeral())
         })
         .collect();
     let evidence = |shares: &[Share], position: u32| {
@@ -138,9 +137,9 @@ fn a_wrong_share_convicts_and_a_right_one_does_not() {
     for position in 0..3 {
         assert_eq!(judge(evidence(&right, position)), Err(EvidenceError::ShareIsGood));
         // Another member's share, garbage, and a right share at the wrong position.
-        let u = &envelopes[position as usize].envelope().ciphertext.u;
+        let u = envelopes[position as usize].ephemeral();
         for wrong in [
-            FOUR.members[0].decryption.share(u).expect("a point"),
+            FOUR.members[0].decryption.share(u),
             Share([0; 96]),
             right[(position as usize + 1) % 3],
         ] {

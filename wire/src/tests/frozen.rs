@@ -22,7 +22,7 @@ fn lines() -> String {
     let signed = commitment.clone().sign(&committee.members[0].signer);
     let block = Block { commitment: signed.clone(), envelopes: vec![checked.bytes().clone()] };
     let certificate = committee.certificate(&commitment);
-    let share = committee.members[1].decryption.share(&envelope.ciphertext.u).expect("a point");
+    let share = committee.members[1].decryption.share(checked.ephemeral());
     let bundle = ShareBundle::sign(
         genesis.chain_id,
         genesis.settlement,

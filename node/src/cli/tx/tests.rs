@@ -70,8 +70,9 @@ impl World {
         });
         let (sealed, hash) = prepared.await.unwrap()?;
         let committee = &self.node.committee;
+        let u = EphemeralPoint::from_bytes(&sealed.ciphertext.u).unwrap();
         let shares: Vec<_> = (0..committee.members.len())
-            .map(|at| (at, committee.members[at].decryption.share(&sealed.ciphertext.u).unwrap()))
+            .map(|at| (at, committee.members[at].decryption.share(&u)))
             .collect();
         let label = sealed.header.label(sealed.recover_payer().unwrap());
         let public = committee.genesis.committee_public().unwrap();
