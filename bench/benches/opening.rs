@@ -28,11 +28,8 @@ fn steps(criterion: &mut Criterion<ThreadTime>) {
         });
     });
     criterion.bench_function(&format!("open::share/batch={BATCH}"), |bencher| {
-        bencher.iter(|| {
-            for (_, sealed) in &height.sealed {
-                black_box(height.dealt.keys[0].share(&sealed.u)).expect("a valid point");
-            }
-        });
+        let points = height.ephemeral();
+        bencher.iter(|| black_box(height.dealt.keys[0].shares(&points)));
     });
     criterion.bench_function(&format!("open::after_commit/batch={BATCH}"), |bencher| {
         bencher.iter(|| {

@@ -1,7 +1,7 @@
 //! A height to open: a committee, sealed messages, and everyone's shares.
 
 use blindfold_crypto::{
-    Ciphertext, Column, CommitteePublic, Label, Seed, Share,
+    Ciphertext, Column, CommitteePublic, EphemeralPoint, Label, Seed, Share,
     dealer::{self, Dealt},
     seal,
 };
@@ -49,6 +49,15 @@ impl Height {
         self.sealed.iter().map(|(label, sealed)| (label, sealed)).collect()
     }
 
+    /// The points u.
+    ///
+    /// # Panics
+    /// Never: what was sealed here has valid points.
+    pub fn ephemeral(&self) -> Vec<EphemeralPoint> {
+        let points = self.sealed.iter().map(|(_, sealed)| EphemeralPoint::from_bytes(&sealed.u));
+        points.collect::<Result<_, _>>().expect("valid points")
+    }
+
     /// The shares of the last `threshold` members: no special case of interpolation.
     ///
     /// # Panics
@@ -58,8 +67,7 @@ impl Height {
         (first..self.public.members())
             .map(|member| {
                 let key = &self.dealt.keys[member];
-                let shares = self.sealed.iter().map(|(_, sealed)| key.share(&sealed.u));
-                (member, shares.collect::<Result<_, _>>().expect("valid points"))
+                (member, key.shares(&self.ephemeral()))
             })
             .collect()
     }

@@ -11,7 +11,10 @@
 use blindfold_crypto::{Column, CommitteePublic, Opening, Share, Verdict};
 use blindfold_wire::opened::{OpenedBatch, OpenedBatchError};
 
-use crate::{batch::SealedBatch, parallel::{chunk_len, map_positions}};
+use crate::{
+    batch::SealedBatch,
+    parallel::{chunk_len, map_positions},
+};
 
 /// Positions that one thread decides together.
 const CHUNK_POSITIONS: usize = 128;
@@ -123,7 +126,8 @@ pub(crate) fn decide_rest(
         .filter(|(_, opening)| opening.is_none())
         .map(|(position, _)| position)
         .collect();
-    let chunks: Vec<&[usize]> = open.chunks(chunk_len(open.len(), threads, CHUNK_POSITIONS)).collect();
+    let chunks: Vec<&[usize]> =
+        open.chunks(chunk_len(open.len(), threads, CHUNK_POSITIONS)).collect();
     let verdicts = map_positions(chunks.len(), threads, |chunk| {
         decide_chunk(public, batch, chunks[chunk], &usable)
     });

@@ -50,9 +50,14 @@ mod tests {
 
     #[test]
     fn chunks_are_even_and_bounded() {
-        for (count, threads, longest, expected) in
-            [(0, 2, 64, 1), (1, 2, 64, 1), (100, 1, 64, 50), (100, 2, 64, 50), (256, 2, 128, 128), (512, 3, 128, 86)]
-        {
+        for (count, threads, longest, expected) in [
+            (0, 2, 64, 1),
+            (1, 2, 64, 1),
+            (100, 1, 64, 50),
+            (100, 2, 64, 50),
+            (256, 2, 128, 128),
+            (512, 3, 128, 86),
+        ] {
             let length = chunk_len(count, threads, longest);
             assert_eq!(length, expected, "{count} {threads} {longest}");
             assert!(length <= longest);

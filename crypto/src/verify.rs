@@ -97,7 +97,7 @@ fn verify_chunk(
         .map(|statement| match statement {
             // Not infinity, as decoding has seen, and of prime order, as the check above has.
             Ok(statement) => Ok(EphemeralPoint(Subgroup::checked(statement.u))),
-            Err(error) => Err(error.clone()),
+            Err(error) => Err(*error),
         })
         .collect();
     let weighted: Vec<_> = statements

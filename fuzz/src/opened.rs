@@ -30,9 +30,8 @@ static OPENED: LazyLock<Vec<Opened>> = LazyLock::new(|| {
         .iter()
         .map(|envelope| {
             let (label, ciphertext) = sealed(envelope);
-            let share = |member: usize| {
-                COMMITTEE.members[member].decryption.share(envelope.ephemeral())
-            };
+            let share =
+                |member: usize| COMMITTEE.members[member].decryption.share(envelope.ephemeral());
             let shares: Vec<_> = (0..COMMITTEE.members.len()).map(share).collect();
             let numbered: Vec<_> = shares.iter().copied().enumerate().collect();
             let opening = decide(&PUBLIC, &label, ciphertext, &numbered).opening;

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use blindfold_crypto::{Opening, decide};
+use blindfold_crypto::{EphemeralPoint, Opening, decide};
 use blindfold_wire::{
     B256, CheckedEnvelope, Genesis, SignedReceipt, TxStatus, receipt::AdmissionReceipt,
     testkit::TestCommittee,

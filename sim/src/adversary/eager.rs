@@ -6,7 +6,7 @@
 
 use super::Mischief;
 use blindfold_committee::secrets::MemberSecrets;
-use blindfold_crypto::DecryptionKey;
+use blindfold_crypto::{DecryptionKey, EphemeralPoint};
 use blindfold_node::member::messages::ShareMessage;
 use blindfold_ordering::{
     block::{BlockCodec, OrderedBlock},

@@ -115,11 +115,7 @@ fn a_wrong_share_convicts_and_a_right_one_does_not() {
     let member = 3;
     let right: Vec<_> = envelopes
         .iter()
-        .map(|envelope| {
-            FOUR.members[member]
-                .decryption
-                .share(envelope.ephemeral())
-        })
+        .map(|envelope| FOUR.members[member].decryption.share(envelope.ephemeral()))
         .collect();
     let evidence = |shares: &[Share], position: u32| {
         let bundle = bundle(member, commitment.height, commitment.digest(), shares.to_vec());

@@ -3,7 +3,7 @@
 use std::{fs, process::ExitCode, sync::Arc};
 
 use alloy_primitives::{U256, hex};
-use blindfold_crypto::{Opening, decide};
+use blindfold_crypto::{EphemeralPoint, Opening, decide};
 use blindfold_wire::Envelope;
 use clap::{CommandFactory as _, Parser};
 
