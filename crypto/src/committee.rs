@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::domain;
 use crate::error::{CommitteeError, PointError};
-use crate::group::{self, G2_BYTES, G2Point, Scalar, Subgroup, g2_sum_is_zero, pairing_equal};
+use crate::group::{self, G2_BYTES, G2Point, Scalar, Subgroup, g2_sum, pairing_equal};
 use crate::hash::{expand_scalar, keccak};
 use crate::key::CommitteeKey;
 use crate::lagrange::place;
@@ -88,6 +88,16 @@ impl CommitteePublic {
     /// The committee key in G2, compressed.
     pub fn key_g2(&self) -> [u8; G2_BYTES] {
         self.0.key_g2.to_compressed()
+    }
+
+    /// The committee key in G2.
+    pub(crate) fn key_g2_point(&self) -> &G2Point {
+        &self.0.key_g2
+    }
+
+    /// The verification key of a member, who must exist.
+    pub(crate) fn verification_point(&self, member: usize) -> G2Point {
+        self.0.verification_keys[member]
     }
 
     /// A member's verification key, compressed.
@@ -183,5 +193,5 @@ fn has_degree_below(
             (m.mul(&differences.inverse()), *point)
         })
         .collect();
-    g2_sum_is_zero(&terms)
+    g2_sum(&terms).is_none()
 }

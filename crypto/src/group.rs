@@ -496,8 +496,8 @@ impl G2Point {
     }
 }
 
-/// Whether a sum of multiples of points of G2 is infinity.
-pub(crate) fn g2_sum_is_zero(terms: &[(Scalar, G2Point)]) -> bool {
+/// A sum of multiples of points of G2; `None` for infinity.
+pub(crate) fn g2_sum(terms: &[(Scalar, G2Point)]) -> Option<G2Point> {
     let mut sum = blst_p2::default();
     for (scalar, point) in terms {
         let (mut projective, mut term) = (blst_p2::default(), blst_p2::default());
@@ -510,8 +510,12 @@ pub(crate) fn g2_sum_is_zero(terms: &[(Scalar, G2Point)]) -> bool {
             blst_p2_add_or_double(&mut sum, &previous, &term);
         }
     }
-    // SAFETY: reads one projective point.
-    unsafe { blst_p2_is_inf(&sum) }
+    let mut affine = blst_p2_affine::default();
+    // SAFETY: reads one projective point, writes one affine point.
+    unsafe {
+        blst_p2_to_affine(&mut affine, &sum);
+        (!blst_p2_is_inf(&sum)).then_some(G2Point(affine))
+    }
 }
 
 /// Whether e(a, b) = e(c, d).

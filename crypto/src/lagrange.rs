@@ -13,6 +13,12 @@ pub(crate) fn place(member: usize) -> Scalar {
 /// λ_j with f(0) = Σ λ_j·f(x_j) for every polynomial of a degree below the number of members, which
 /// must be distinct.
 pub(crate) fn at_zero(members: &[usize]) -> Vec<Scalar> {
+    coefficients(members, 0)
+}
+
+/// λ_j with f(at) = Σ λ_j·f(x_j).
+fn coefficients(members: &[usize], at: usize) -> Vec<Scalar> {
+    let at = Scalar::from_u64(at as u64);
     let places: Vec<Scalar> = members.iter().map(|member| place(*member)).collect();
     places
         .iter()
@@ -22,7 +28,7 @@ pub(crate) fn at_zero(members: &[usize]) -> Vec<Scalar> {
             let (numerator, denominator) = places.iter().enumerate().filter(|(m, _)| *m != j).fold(
                 (one.clone(), one),
                 |(numerator, denominator), (_, other)| {
-                    (numerator.mul(other), denominator.mul(&other.sub(own)))
+                    (numerator.mul(&other.sub(&at)), denominator.mul(&other.sub(own)))
                 },
             );
             numerator.mul(&denominator.inverse())
@@ -30,7 +36,7 @@ pub(crate) fn at_zero(members: &[usize]) -> Vec<Scalar> {
         .collect()
 }
 
-/// Interpolation at zero from the shares of fixed members, for many positions at once.
+/// Interpolation at one place from the shares of fixed members, for many positions at once.
 ///
 /// λ_j are fractions of small integers: with their common denominator d, the integers d·λ_j have a few
 /// dozen bits for committees of the usual size, and one multiplication by 1/d remains. Where they grow
@@ -51,15 +57,25 @@ pub(crate) enum Interpolation {
 const MAX_INTEGER_BITS: usize = 96;
 
 impl Interpolation {
-    /// For these members, which must be distinct.
-    pub(crate) fn new(members: &[usize]) -> Self {
-        Self::integers(members)
-            .unwrap_or_else(|| Self::Scalars(at_zero(members).iter().map(halves).collect()))
+    /// Of the secret, from these members, which must be distinct.
+    pub(crate) fn of_secret(members: &[usize]) -> Self {
+        Self::at(members, 0)
     }
 
-    fn integers(members: &[usize]) -> Option<Self> {
+    /// Of another member's share. The member must not be among `members`, which must be distinct.
+    pub(crate) fn of_share(members: &[usize], member: usize) -> Self {
+        Self::at(members, member + 1)
+    }
+
+    fn at(members: &[usize], at: usize) -> Self {
+        Self::integers(members, at).unwrap_or_else(|| {
+            Self::Scalars(coefficients(members, at).iter().map(halves).collect())
+        })
+    }
+
+    fn integers(members: &[usize], at: usize) -> Option<Self> {
         let fractions =
-            (0..members.len()).map(|j| fraction(members, j)).collect::<Option<Vec<_>>>()?;
+            (0..members.len()).map(|j| fraction(members, j, at)).collect::<Option<Vec<_>>>()?;
         let mut common = U256::from(1);
         for (_, denominator, _) in &fractions {
             common = common.checked_mul(denominator / common.gcd(*denominator))?;
@@ -77,9 +93,9 @@ impl Interpolation {
         Some(Self::Integers { multipliers, scale })
     }
 
-    /// Lane by lane the value at zero, from one column of points for each member. Right when all points
+    /// Lane by lane the value, from one column of points for each member. Right when all points
     /// have prime order.
-    pub(crate) fn at_zero(&self, lanes: &mut Lanes, columns: &[&[CurvePoint]]) -> Vec<CurvePoint> {
+    pub(crate) fn evaluate(&self, lanes: &mut Lanes, columns: &[&[CurvePoint]]) -> Vec<CurvePoint> {
         let count = columns.first().map_or(0, |points| points.len());
         match self {
             Self::Integers { multipliers, scale } => {
@@ -105,9 +121,9 @@ impl Interpolation {
         }
     }
 
-    /// What [`Self::at_zero`] comes to at one position, whatever the points: a component of small order
+    /// What [`Self::evaluate`] comes to at one position, whatever the points: a component of small order
     /// vanishes in both or in neither.
-    pub(crate) fn at_zero_alone(&self, points: &[CurvePoint]) -> CurvePoint {
+    pub(crate) fn evaluate_alone(&self, points: &[CurvePoint]) -> CurvePoint {
         match self {
             Self::Integers { multipliers, scale } => {
                 let terms: Vec<_> = points
@@ -134,14 +150,14 @@ impl Interpolation {
 }
 
 /// λ_j as a fraction in lowest terms, and whether it is negative; `None` when it does not fit.
-fn fraction(members: &[usize], j: usize) -> Option<(U256, U256, bool)> {
+fn fraction(members: &[usize], j: usize, at: usize) -> Option<(U256, U256, bool)> {
     let own = members[j];
     let (mut numerator, mut denominator, mut negative) = (U256::from(1), U256::from(1), false);
     for other in members.iter().filter(|other| **other != own) {
-        // The factor (other + 1) / (other − own).
-        numerator = numerator.checked_mul(U256::from(other + 1))?;
+        // The factor (other + 1 − at) / (other − own).
+        numerator = numerator.checked_mul(U256::from((other + 1).abs_diff(at)))?;
         denominator = denominator.checked_mul(U256::from(other.abs_diff(own)))?;
-        negative ^= *other < own;
+        negative ^= (*other < own) ^ (other + 1 < at);
         let common = numerator.gcd(denominator);
         numerator /= common;
         denominator /= common;
@@ -176,25 +192,46 @@ mod tests {
                 .map(|value| vec![generator.mul_public(&value.to_le_bytes()).to_affine(); 2])
                 .collect();
             let columns: Vec<_> = columns.iter().map(|points| &points[..]).collect();
-            let plan = Interpolation::new(&members);
+            let plan = Interpolation::of_secret(&members);
             assert_eq!(matches!(plan, Interpolation::Integers { .. }), integers, "{members:?}");
             let expected = generator.mul_public(&[5]).to_affine();
             for plan in
                 [plan, Interpolation::Scalars(at_zero(&members).iter().map(halves).collect())]
             {
                 assert_eq!(
-                    plan.at_zero(&mut Lanes::default(), &columns),
+                    plan.evaluate(&mut Lanes::default(), &columns),
                     [expected; 2],
                     "{members:?}"
                 );
             }
         }
     }
+    /// The share of a member from those of others.
+    #[test]
+    fn interpolates_shares() {
+        let generator = GENERATOR.point().to_sum();
+        let share = |member: usize| {
+            let at = place(member);
+            let value = (1..=3).fold(Scalar::from_u64(0), |value, coefficient| {
+                value.mul(&at).add(&Scalar::from_u64(coefficient))
+            });
+            generator.mul_public(&value.to_le_bytes()).to_affine()
+        };
+        for (members, member) in [([0, 1, 2], 3), ([1, 2, 3], 0), ([5, 1, 8], 4), ([90, 3, 50], 60)]
+        {
+            let points = members.map(share);
+            let plan = Interpolation::of_share(&members, member);
+            assert_eq!(plan.evaluate_alone(&points), share(member), "{members:?} {member}");
+            let scalars = coefficients(&members, member + 1).iter().map(halves).collect();
+            assert_eq!(Interpolation::Scalars(scalars).evaluate_alone(&points), share(member));
+        }
+    }
+
     /// Abreast and alone come to the same, also where components of small order are multiplied.
     #[test]
     fn small_orders_come_to_the_same_alone() {
         for members in [vec![3usize, 1, 2], (0..11).collect(), (20..63).collect()] {
-            let plan = Interpolation::new(&members);
+            let plan = Interpolation::of_secret(&members);
             let halves = at_zero(&members).iter().map(halves).collect();
             for plan in [plan, Interpolation::Scalars(halves)] {
                 for order in SMALL_ORDERS {
@@ -203,8 +240,8 @@ mod tests {
                         .map(|(i, _)| torsion(order).mul_public(&[i as u8]).to_affine())
                         .collect();
                     let columns: Vec<_> = points.chunks(1).collect();
-                    let abreast = plan.at_zero(&mut Lanes::default(), &columns);
-                    assert_eq!(abreast, [plan.at_zero_alone(&points)], "{members:?} {order}");
+                    let abreast = plan.evaluate(&mut Lanes::default(), &columns);
+                    assert_eq!(abreast, [plan.evaluate_alone(&points)], "{members:?} {order}");
                 }
             }
         }

@@ -40,6 +40,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod blame;
 mod comb;
 mod committee;
 pub mod dealer;
@@ -66,6 +67,7 @@ mod verify;
 #[cfg(test)]
 mod tests;
 
+pub use blame::check_shares;
 pub use committee::{CommitteePublic, MAX_MEMBERS};
 pub use error::{
     CiphertextError, CombineError, CommitteeError, DealError, DecryptionKeyError, OpeningError,

@@ -65,6 +65,19 @@ pub fn decide(
     sealed: &Ciphertext,
     shares: &[(usize, Share)],
 ) -> Verdict {
+    decide_knowing(public, label, sealed, shares, |member, share| {
+        public.verify_share(member, &sealed.u, share)
+    })
+}
+
+/// As [`decide`], with the caller's word for which decodable shares are right.
+pub(crate) fn decide_knowing(
+    public: &CommitteePublic,
+    label: &Label,
+    sealed: &Ciphertext,
+    shares: &[(usize, Share)],
+    is_right: impl Fn(usize, &Share) -> bool,
+) -> Verdict {
     let threshold = public.threshold();
     let mut seen = vec![false; public.members()];
     let mut blamed = Vec::new();
@@ -86,7 +99,7 @@ pub fn decide(
         // multiply could come to another result.
         let (members, points): (Vec<usize>, Vec<CurvePoint>) =
             usable[..threshold].iter().map(|(member, _, point)| (*member, *point)).unzip();
-        let secret = Interpolation::new(&members).at_zero_alone(&points).to_compressed();
+        let secret = Interpolation::of_secret(&members).evaluate_alone(&points).to_compressed();
         opening = open_with(public, label, sealed, &secret);
     }
     // An invalid `u` makes every share wrong, which is nobody's fault but the caller's.
@@ -99,7 +112,7 @@ pub fn decide(
             if good.len() == threshold {
                 break;
             }
-            if public.verify_share(*member, &sealed.u, share) {
+            if is_right(*member, share) {
                 good.push((*member, *point));
             } else {
                 blamed.push(*member);

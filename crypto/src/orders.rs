@@ -1,8 +1,8 @@
 //! Whether many points have prime order, with few of the checks that one point costs.
 //!
-//! Each of [`SUMS`] sums takes every point with a random coefficient −1, 0 or 1. A component outside the
+//! Each of k sums takes every point with a random coefficient −1, 0 or 1. A component outside the
 //! prime-order subgroup has an order of at least three, so whatever the other points are, at most one of
-//! the three coefficients cancels it: a sum misses it with probability 1/3, all of them with 3⁻⁸¹ < 2⁻¹²⁸.
+//! the three coefficients cancels it: a sum misses it with probability 1/3, all of them with 3⁻ᵏ.
 //! Coefficients are taken three points at a time, from a table of their 27 combinations.
 //!
 //! Variable time: for public points only.
@@ -12,14 +12,34 @@ use crate::group::CurvePoint;
 use crate::hash::keccak;
 use crate::lanes::Lanes;
 
-/// Random sums.
-const SUMS: usize = 81;
+/// How likely a point of another order is missed.
+#[derive(Clone, Copy)]
+pub(crate) enum Soundness {
+    /// Below 2⁻⁶⁴.
+    Bits64,
+    /// Below 2⁻¹²⁸.
+    Bits128,
+}
+
+impl Soundness {
+    /// Random sums that it takes.
+    fn sums(self) -> usize {
+        match self {
+            Self::Bits64 => 41,
+            Self::Bits128 => 81,
+        }
+    }
+
+    /// Up to so many points, checking one by one costs less.
+    fn singles(self) -> usize {
+        self.sums() * 5 / 4
+    }
+}
+
 /// Points whose combinations make one table.
 const BLOCK_POINTS: usize = 3;
 /// Multiples 0..=13 in balanced ternary, without signs.
 const TABLE: usize = 14;
-/// Up to here checking one by one costs less.
-const SINGLES_POINTS: usize = 96;
 
 /// Which of the points are outside the prime-order subgroup (infinity is inside), ascending.
 ///
@@ -28,9 +48,10 @@ pub(crate) fn outside_subgroup(
     lanes: &mut Lanes,
     points: &[CurvePoint],
     seed: &[u8; 32],
+    soundness: Soundness,
 ) -> Vec<usize> {
     let mut found = Vec::new();
-    search(lanes, points, 0, seed, &mut found);
+    search(lanes, points, 0, seed, soundness, &mut found);
     found
 }
 
@@ -39,26 +60,32 @@ fn search(
     points: &[CurvePoint],
     first: usize,
     seed: &[u8; 32],
+    soundness: Soundness,
     found: &mut Vec<usize>,
 ) {
-    if points.len() <= SINGLES_POINTS {
+    if points.len() <= soundness.singles() {
         let outside = points.iter().enumerate().filter(|(_, point)| !point.is_in_subgroup());
         found.extend(outside.map(|(index, _)| first + index));
-    } else if !sums(lanes, points, seed).iter().all(CurvePoint::is_in_subgroup) {
+    } else if !sums(lanes, points, seed, soundness).iter().all(CurvePoint::is_in_subgroup) {
         let (left, right) = points.split_at(points.len() / 2);
         // The same coefficients again would tell nothing new of the halves.
         let seed = keccak(domain::ORDERS, &[seed, &[0]]);
-        search(lanes, left, first, &seed, found);
-        search(lanes, right, first + left.len(), &seed, found);
+        search(lanes, left, first, &seed, soundness, found);
+        search(lanes, right, first + left.len(), &seed, soundness, found);
     }
 }
 
 /// The random sums.
-fn sums(lanes: &mut Lanes, points: &[CurvePoint], seed: &[u8; 32]) -> Vec<CurvePoint> {
+fn sums(
+    lanes: &mut Lanes,
+    points: &[CurvePoint],
+    seed: &[u8; 32],
+    soundness: Soundness,
+) -> Vec<CurvePoint> {
     let tables = tables(lanes, points);
     let mut coefficients = Coefficients::new(seed);
-    let mut sums = vec![CurvePoint::default(); SUMS];
-    let mut chosen = [0i8; SUMS];
+    let mut sums = vec![CurvePoint::default(); soundness.sums()];
+    let mut chosen = vec![0i8; sums.len()];
     for table in tables.chunks_exact(TABLE) {
         chosen.fill_with(|| coefficients.next());
         lanes.add(&mut sums, |sum| {
@@ -156,9 +183,10 @@ mod tests {
     #[test]
     fn finds_every_small_order_at_every_place() {
         let lanes = &mut Lanes::default();
-        let count = 3 * SINGLES_POINTS + 1;
+        let soundness = Soundness::Bits128;
+        let count = 3 * soundness.singles() + 1;
         let good = points(count);
-        assert!(outside_subgroup(lanes, &good, &[1; 32]).is_empty());
+        assert!(outside_subgroup(lanes, &good, &[1; 32], soundness).is_empty());
         for (case, order) in SMALL_ORDERS.iter().enumerate() {
             for places in
                 [vec![0], vec![count - 1], vec![7, 8], vec![1, 100, 200], (0..count).collect()]
@@ -167,7 +195,10 @@ mod tests {
                 for place in &places {
                     bad[*place] = bad[*place].to_sum().add(&torsion(*order)).to_affine();
                 }
-                assert_eq!(outside_subgroup(lanes, &bad, &[case as u8; 32]), places, "{order}");
+                for soundness in [soundness, Soundness::Bits64] {
+                    let found = outside_subgroup(lanes, &bad, &[case as u8; 32], soundness);
+                    assert_eq!(found, places, "{order}");
+                }
             }
         }
     }
@@ -175,12 +206,15 @@ mod tests {
     /// Two points whose components of order three cancel in their plain sum.
     #[test]
     fn components_that_cancel_are_found() {
-        let mut points = points(SINGLES_POINTS + 2);
+        let mut points = points(Soundness::Bits64.singles() + 50);
         let third = torsion(3);
         points[4] = points[4].to_sum().add(&third).to_affine();
         points[90] = points[90].to_sum().add(&third.negate()).to_affine();
         points[91] = CurvePoint::default();
-        assert_eq!(outside_subgroup(&mut Lanes::default(), &points, &[9; 32]), [4, 90]);
+        assert_eq!(
+            outside_subgroup(&mut Lanes::default(), &points, &[9; 32], Soundness::Bits64),
+            [4, 90]
+        );
     }
 
     /// What the soundness rests on: each coefficient of each point comes a third of the time, and the

@@ -19,7 +19,7 @@ use crate::hash::keccak;
 use crate::key::{CommitteeKey, EphemeralPoint, GENERATOR_COMB, Label, SECOND_GENERATOR_COMB};
 use crate::lanes::{Lanes, split};
 use crate::msm::msm;
-use crate::orders::outside_subgroup;
+use crate::orders::{Soundness, outside_subgroup};
 use crate::pad::is_padded_len;
 use crate::seal::{Ciphertext, TAG_BYTES, challenge_le};
 
@@ -88,7 +88,7 @@ fn verify_chunk(
 
     let decoded: Vec<_> = (0..items.len()).filter(|index| statements[*index].is_ok()).collect();
     let points: Vec<_> = statements.iter().flatten().map(|statement| statement.u).collect();
-    for outside in outside_subgroup(lanes, &points, &transcript) {
+    for outside in outside_subgroup(lanes, &points, &transcript, Soundness::Bits128) {
         statements[decoded[outside]] = Err(not_of_prime_order(PointError::Subgroup));
     }
 

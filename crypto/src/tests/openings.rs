@@ -289,3 +289,61 @@ fn too_few_shares_say_nothing() {
     let guess = combine(&FOUR.shares([0, 1], &sealed)).unwrap();
     assert!(!FOUR.public.verify_secret(&sealed.u, &guess));
 }
+
+/// Every kind of wrong share, alone and by whole columns, with and without a quorum of members that are
+/// right throughout.
+#[test]
+fn shares_checked_together_and_one_by_one_agree() {
+    let items: Vec<_> = (0..40)
+        .map(|i| {
+            let label = label(i);
+            seal(SEVEN.key(), &label, &seed(i), b"message").unwrap()
+        })
+        .collect();
+    let points: Vec<_> =
+        items.iter().map(|sealed| EphemeralPoint::from_bytes(&sealed.u).unwrap()).collect();
+    let honest: Vec<Vec<Share>> = SEVEN.dealt.keys.iter().map(|key| key.shares(&points)).collect();
+    let third = torsion(3);
+    let small = |share: &Share| {
+        let sum = share.decode().unwrap().to_sum().add(&third);
+        Share(sum.to_affine().to_raw())
+    };
+    type Change<'a> = &'a dyn Fn(&mut Vec<Vec<Share>>);
+    let cases: [(&str, Change<'_>); 9] = [
+        ("none", &|_| {}),
+        ("exchanged", &|shares| shares[2].swap(3, 39)),
+        ("another member's column", &|shares| shares[0] = shares[1].clone()),
+        ("undecodable", &|shares| shares[6][0] = Share([9; 96])),
+        ("of small order", &|shares| shares[5][20] = small(&shares[5][20])),
+        ("opposite errors of one member", &|shares| {
+            shares[3][0] = small(&shares[3][0]);
+            shares[3][1] = Share(
+                shares[3][1].decode().unwrap().to_sum().add(&third.negate()).to_affine().to_raw(),
+            );
+        }),
+        ("two members", &|shares| {
+            shares[1].reverse();
+            shares[4][7] = shares[4][8];
+        }),
+        ("too many for a quorum", &|shares| {
+            shares[1].reverse();
+            (2..5).for_each(|member| shares[member][member] = shares[member][0]);
+        }),
+        ("all", &|shares| shares.iter_mut().for_each(|column| column.rotate_left(1))),
+    ];
+    for (name, change) in cases {
+        let mut shares = honest.clone();
+        change(&mut shares);
+        let columns: Vec<_> =
+            shares.iter().enumerate().map(|(member, shares)| Column { member, shares }).collect();
+        let expected: Vec<_> = (0..7)
+            .flat_map(|member| (0..items.len()).map(move |position| (member, position)))
+            .filter(|(member, position)| {
+                let share = &shares[*member][*position];
+                !SEVEN.public.verify_share(*member, &items[*position].u, share)
+            })
+            .collect();
+        assert_eq!(expected.is_empty(), name == "none");
+        assert_eq!(check_shares(&SEVEN.public, &points, &columns), expected, "{name}");
+    }
+}
