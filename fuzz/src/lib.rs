@@ -17,6 +17,7 @@ pub mod bounded;
 mod documents;
 mod formats;
 mod gateway;
+mod heights;
 mod input;
 mod messages;
 mod node;
@@ -75,6 +76,7 @@ targets![
     admission::admission,
     admission::mempool,
     opened::shares,
+    heights::height,
     opened::served_opening,
     opened::inner_transaction,
     opened::execution,

@@ -1,6 +1,7 @@
 //! Tests over whole heights, and what they share: a committee of four, of which three open.
 
 mod collecting;
+mod deciding;
 mod opening;
 mod releasing;
 mod setting_up;

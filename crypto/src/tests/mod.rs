@@ -13,6 +13,7 @@ use crate::dealer::{Dealt, deal};
 use crate::group::{CurvePoint, GENERATOR, SECOND_GENERATOR, Scalar, Sum};
 use crate::hash::{expand_scalar, keccak};
 use crate::seal::{Scalars, challenge_le};
+use crate::testkit::{GROUP_ORDER_BE, TORSION_EXPONENT, torsion_number};
 use crate::*;
 
 /// A dealt committee with its checked public side.
@@ -72,32 +73,9 @@ pub(super) fn sealed(i: u64) -> (Label, Ciphertext) {
 
 /// Orders of points that the tests inject: every prime factor of the cofactor, and "all at once".
 pub(super) const SMALL_ORDERS: [u64; 6] = [3, 11, 10_177, 859_267, 52_437_899, 0];
-/// Exponent of the group of points whose order divides the cofactor: 1 − x, the product of the above.
-const TORSION_EXPONENT: u64 = 0xd201_0000_0001_0001;
-const GROUP_ORDER_BE: [u8; 32] =
-    alloy_primitives::hex!("73eda753299d7d483339d80809a1d80553bda402fffe5bfeffffffff00000001");
-
 /// A point of the given order, or of the whole torsion for zero.
 pub(super) fn torsion(order: u64) -> Sum {
     torsion_number(order, 0)
-}
-
-/// The same from the point number `number` on the curve: for most orders another subgroup.
-pub(super) fn torsion_number(order: u64, number: usize) -> Sum {
-    let mut order_le = GROUP_ORDER_BE;
-    order_le.reverse();
-    let divided = TORSION_EXPONENT.checked_div(order).unwrap_or(1);
-    (1u8..)
-        .filter_map(|x| {
-            let mut bytes = [0; 48];
-            bytes[0] = 0x80;
-            bytes[47] = x;
-            let point = CurvePoint::from_compressed(&bytes).ok()?.to_sum();
-            let point = point.mul_public(&order_le).mul_public(&divided.to_le_bytes());
-            (!point.is_infinity()).then_some(point)
-        })
-        .nth(number)
-        .expect("most points have a component of every order")
 }
 
 /// Adds a point to a compressed one.

@@ -382,6 +382,10 @@ fn choices(seeds: &mut Seeds) {
         seeds.add("ciphertext", vec![template, 1, 4, 4]);
         seeds.add("shares", vec![template, 3, 0, 5, 1, 5, 2, 5]);
         seeds.add("shares", vec![template, 4, 0, 1, 7, 7, 1, 5, 2, 5, 3, 5]);
+        // Two positions, three or four members; the first member's share with order 3 or of another.
+        seeds.add("height", vec![1, template, 0, 3, 0, 1, 2]);
+        seeds.add("height", vec![1, template, 0, 4, 3, 1, 0, 2, 1, 0, 4, 0, 0]);
+        seeds.add("height", vec![1, 1, template, 5, 1, 1, 4, 2, 0, 2, 0, 2, 1, 3, 3, 6, 0]);
         seeds.add("served_opening", vec![template, 0]);
         seeds.add("served_opening", vec![template, 1, 3, 3]);
     }

@@ -155,7 +155,10 @@ struct Change {
 enum Odd {
     /// A second one of a member: with the shares of the next member.
     Second(usize),
+    /// The same, of nothing that decodes.
+    SecondUndecodable(usize),
     Foreign(usize),
+    ForeignUndecodable(usize),
     TooShort(usize),
     TooLong(usize),
     Empty(usize),
@@ -183,9 +186,12 @@ fn height(members: usize, sizes: RangeInclusive<usize>) -> impl Strategy<Value =
         1 => Just(At::All),
     ];
     let change = (pick(), at, lie()).prop_map(|(liar, at, lie)| Change { liar, at, lie });
+    let foreign = || prop_oneof![Just(members), Just(members + 1), Just(usize::MAX)];
     let odd = prop_oneof![
         (0..members).prop_map(Odd::Second),
-        prop_oneof![Just(members), Just(members + 1), Just(usize::MAX)].prop_map(Odd::Foreign),
+        (0..members).prop_map(Odd::SecondUndecodable),
+        foreign().prop_map(Odd::Foreign),
+        foreign().prop_map(Odd::ForeignUndecodable),
         (0..members).prop_map(Odd::TooShort),
         (0..members).prop_map(Odd::TooLong),
         (0..members).prop_map(Odd::Empty),
@@ -344,13 +350,16 @@ fn check(world: &World, height: &Height) -> Result<(), TestCaseError> {
     let shares = height.shares(world, &sealings);
     let long: Vec<Vec<Share>> =
         shares.iter().map(|own| own.iter().copied().chain([Share([1; 96])]).collect()).collect();
+    let garbage = vec![Share([1; 96]); items.len()];
     let column = |member: usize, shares| Column { member, shares };
     let mut columns: Vec<Column<'_>> =
         height.shown().iter().map(|member| column(*member, &shares[*member][..])).collect();
     for (at, odd) in &height.odd {
         let odd = match odd {
             Odd::Second(of) => column(*of, &shares[(of + 1) % shares.len()][..]),
+            Odd::SecondUndecodable(of) => column(*of, &garbage[..]),
             Odd::Foreign(member) => column(*member, &shares[0][..]),
+            Odd::ForeignUndecodable(member) => column(*member, &garbage[..]),
             Odd::TooShort(of) => column(*of, &shares[*of][..items.len().saturating_sub(1)]),
             Odd::TooLong(of) => column(*of, &long[*of][..]),
             Odd::Empty(of) => column(*of, &[]),
