@@ -10,8 +10,8 @@ use proptest::{prelude::*, sample::Index, test_runner::RngSeed};
 use super::*;
 use crate::{Blame, Contribution, decide::decide_rest, decide_batch};
 
-/// Sizes of the heights: around one chunk of positions, and more than two.
-const SIZES: [usize; 7] = [0, 1, 5, 63, 64, 65, 130];
+/// Sizes of the heights: few positions, and around one chunk of them.
+const SIZES: [usize; 7] = [0, 1, 5, 64, 127, 129, 150];
 /// Every so many envelopes one is undecryptable.
 const UNDECRYPTABLE: usize = 6;
 
@@ -59,7 +59,7 @@ fn some_envelope(number: u64) -> CheckedEnvelope {
 }
 
 fn right_share(member: u32, envelope: &CheckedEnvelope) -> Share {
-    decryption_key(member).share(&envelope.envelope().ciphertext.u).unwrap()
+    decryption_key(member).share(envelope.ephemeral())
 }
 
 /// Position by position, without threads and chunks.

@@ -5,6 +5,7 @@
 
 mod batches;
 mod heights;
+mod sharing;
 
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
