@@ -381,7 +381,7 @@ fn check(batch: &Batch) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(seeded(220))]
+    #![proptest_config(seeded(180))]
 
     /// Up to the sizes at which sums replace single checks, and beyond.
     #[test]
@@ -391,7 +391,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(seeded(30))]
+    #![proptest_config(seeded(25))]
 
     /// Orders are checked together from about a hundred points on.
     #[test]
@@ -406,6 +406,8 @@ proptest! {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1500))]
+
     #[test]
     #[ignore = "minutes: batches around the length of a chunk, and thousands of short ones"]
     fn many_batches(batch in prop_oneof![
