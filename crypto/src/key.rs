@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock, OnceLock};
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use crate::comb::Comb;
+use crate::comb::{Comb, SecretComb};
 use crate::error::PointError;
 use crate::group::{self, G1_BYTES, Subgroup};
 
@@ -78,6 +78,12 @@ impl fmt::Debug for CommitteeKey {
 pub(crate) static GENERATOR_COMB: LazyLock<Comb> = LazyLock::new(|| Comb::new(&group::GENERATOR));
 pub(crate) static SECOND_GENERATOR_COMB: LazyLock<Comb> =
     LazyLock::new(|| Comb::new(&group::SECOND_GENERATOR));
+
+/// Tables of the two generators for secret scalars; a wallet makes them at its first sealing.
+pub(crate) static SECRET_GENERATOR_COMB: LazyLock<SecretComb> =
+    LazyLock::new(|| SecretComb::new(&group::GENERATOR));
+pub(crate) static SECRET_SECOND_GENERATOR_COMB: LazyLock<SecretComb> =
+    LazyLock::new(|| SecretComb::new(&group::SECOND_GENERATOR));
 
 /// The point u = r·g of a ciphertext, decoded and found to be of prime order: what a decryption key may
 /// be multiplied with. [`crate::verify`] returns it, so that nobody has to decode it again.

@@ -22,9 +22,12 @@ use zeroize::Zeroizing;
 
 use crate::comb::{Comb, Digits};
 use crate::error::SealError;
-use crate::group::{self, CurvePoint, G1_BYTES, Scalar, Sum, to_affine_all};
+use crate::group::{CurvePoint, G1_BYTES, Scalar, Sum, to_affine_all};
 use crate::hash::{digest, expand_scalar, keccak};
-use crate::key::{CommitteeKey, GENERATOR_COMB, Label, SECOND_GENERATOR_COMB, Seed};
+use crate::key::{
+    CommitteeKey, GENERATOR_COMB, Label, SECOND_GENERATOR_COMB, SECRET_GENERATOR_COMB,
+    SECRET_SECOND_GENERATOR_COMB, Seed,
+};
 use crate::{domain, pad};
 
 /// Bytes by which a body is longer than the padded message: the Poly1305 tag.
@@ -172,7 +175,7 @@ impl Scalars {
 
     /// Constant time.
     pub(crate) fn points_secret(&self, key: &CommitteeKey) -> Points {
-        let (g, g_bar) = (&*group::GENERATOR, &*group::SECOND_GENERATOR);
+        let (g, g_bar) = (&*SECRET_GENERATOR_COMB, &*SECRET_SECOND_GENERATOR_COMB);
         Points::compress([
             g.mul_secret(&self.r),
             g_bar.mul_secret(&self.r),

@@ -6,7 +6,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::comb::Comb;
 use crate::group::{Subgroup, msm_subgroup};
-use crate::key::{GENERATOR_COMB, SECOND_GENERATOR_COMB};
+use crate::key::{
+    GENERATOR_COMB, SECOND_GENERATOR_COMB, SECRET_GENERATOR_COMB, SECRET_SECOND_GENERATOR_COMB,
+};
 use crate::lagrange;
 
 fn same(a: &Sum, b: &Sum) -> bool {
@@ -19,6 +21,7 @@ fn comb_agrees_with_constant_time_multiplication_at_the_edges() {
     let edges = [0, 1, 2, 127, 128, 129, 255, 256, 0x8080, 0x8180, u64::MAX].map(Scalar::from_u64);
     for scalar in edges.into_iter().chain([q_minus_1]) {
         assert!(same(&GENERATOR_COMB.mul_public(&scalar), &GENERATOR.mul_secret(&scalar)));
+        assert!(same(&SECRET_GENERATOR_COMB.mul_secret(&scalar), &GENERATOR.mul_secret(&scalar)));
     }
 }
 
@@ -29,6 +32,10 @@ proptest! {
     fn comb_agrees_with_constant_time_multiplication(bytes in any::<[u8; 32]>()) {
         let scalar = expand_scalar(&bytes, 0);
         prop_assert!(same(&GENERATOR_COMB.mul_public(&scalar), &GENERATOR.mul_secret(&scalar)));
+        prop_assert!(same(
+            &SECRET_SECOND_GENERATOR_COMB.mul_secret(&scalar),
+            &SECOND_GENERATOR.mul_secret(&scalar),
+        ));
         prop_assert!(same(
             &SECOND_GENERATOR_COMB.mul_public(&scalar),
             &SECOND_GENERATOR.mul_secret(&scalar)
