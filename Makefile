@@ -36,6 +36,20 @@ build: ## build the release binary `blindfold`
 	@$(CARGO) build --locked --release -p blindfold-node --bin blindfold
 	@$(ENV) printf 'built: %s\n' "$$CARGO_TARGET_DIR/release/blindfold"
 
+##### Measure
+
+# Which benchmarks (a regular expression), and whether to measure shortly.
+BENCH_FILTER ?=
+QUICK ?=
+
+.PHONY: bench
+bench: ## every step of opening beside its limit and other libraries; BENCH_FILTER="share|seal" QUICK=1
+	@BENCH_FILTER="$(BENCH_FILTER)" QUICK="$(QUICK)" bash scripts/bench.sh
+
+.PHONY: bench-snapshot
+bench-snapshot: ## put the table of the last whole run into docs/performance.md
+	@$(CARGO) run --quiet --locked --release -p blindfold-bench -- snapshot target/bench
+
 ##### Check
 
 .PHONY: test

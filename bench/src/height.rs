@@ -1,5 +1,10 @@
 //! A height to open: a committee, sealed messages, and everyone's shares.
 
+use std::{
+    collections::HashMap,
+    sync::{LazyLock, Mutex},
+};
+
 use blindfold_crypto::{
     Ciphertext, Column, CommitteePublic, EphemeralPoint, Label, Seed, Share,
     dealer::{self, Dealt},
@@ -29,7 +34,7 @@ impl Height {
     /// # Panics
     /// If nothing can be dealt for so many members.
     pub fn new(members: usize, count: usize, message_bytes: usize) -> Self {
-        let threshold = members - (members - 1) / 3;
+        let threshold = crate::limits::threshold(members);
         let dealt = dealer::deal(members, threshold, [7; 32]).expect("a committee");
         let public = dealt.public().expect("consistent keys");
         let sealed = (0..count)
@@ -42,6 +47,22 @@ impl Height {
             })
             .collect();
         Self { dealt, public, sealed }
+    }
+
+    /// As [`Height::new`], made once for each shape: benchmarks that are not asked for cost nothing.
+    ///
+    /// # Panics
+    /// As [`Height::new`].
+    pub fn cached(members: usize, count: usize, message_bytes: usize) -> &'static Self {
+        static MADE: LazyLock<Mutex<HashMap<[usize; 3], &Height>>> = LazyLock::new(Mutex::default);
+        let mut made = MADE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        made.entry([members, count, message_bytes])
+            .or_insert_with(|| Box::leak(Box::new(Self::new(members, count, message_bytes))))
+    }
+
+    /// What is sealed, as a check of many takes it.
+    pub fn statements(&self) -> Vec<(Label, &Ciphertext)> {
+        self.sealed.iter().map(|(label, sealed)| (*label, sealed)).collect()
     }
 
     /// What is sealed, by reference.
@@ -64,12 +85,9 @@ impl Height {
     /// Never: what was sealed here has valid points.
     pub fn shares(&self) -> Vec<(usize, Vec<Share>)> {
         let first = self.public.members() - self.public.threshold();
-        (first..self.public.members())
-            .map(|member| {
-                let key = &self.dealt.keys[member];
-                (member, key.shares(&self.ephemeral()))
-            })
-            .collect()
+        let points = self.ephemeral();
+        let shares = |member: usize| (member, self.dealt.keys[member].shares(&points));
+        (first..self.public.members()).map(shares).collect()
     }
 }
 

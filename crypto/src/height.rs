@@ -137,14 +137,24 @@ impl<'a> Chunk<'a> {
     /// Positions by the columns of the first members, as many as the threshold, whose shares decode there.
     fn first_quorums(&self) -> BTreeMap<Vec<usize>, Vec<usize>> {
         let threshold = self.public.threshold();
-        let mut quorums = BTreeMap::<_, Vec<usize>>::new();
+        let mut quorums = BTreeMap::<Vec<usize>, Vec<usize>>::new();
+        let mut quorum = Vec::with_capacity(threshold);
         for position in 0..self.items.len() {
-            let quorum: Vec<usize> = (0..self.columns.len())
-                .filter(|column| !self.columns[*column].points[position].is_infinity())
-                .take(threshold)
-                .collect();
-            if quorum.len() == threshold {
-                quorums.entry(quorum).or_default().push(position);
+            quorum.clear();
+            quorum.extend(
+                (0..self.columns.len())
+                    .filter(|column| !self.columns[*column].points[position].is_infinity())
+                    .take(threshold),
+            );
+            if quorum.len() < threshold {
+                continue;
+            }
+            // Most positions have the same: nothing is allocated for them.
+            match quorums.get_mut(quorum.as_slice()) {
+                Some(positions) => positions.push(position),
+                None => {
+                    quorums.insert(quorum.clone(), vec![position]);
+                }
             }
         }
         quorums

@@ -61,6 +61,8 @@ mod seal;
 mod secret;
 mod share;
 #[cfg(any(test, feature = "testkit"))]
+pub mod steps;
+#[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
 mod verify;
 

@@ -144,7 +144,7 @@ fn open_with(
 ///
 /// A result is right whatever the secret was: the comparison includes the wrapped seed, which no
 /// other secret can lead to.
-fn try_open(
+pub(crate) fn try_open(
     key: &CommitteeKey,
     label: &Label,
     sealed: &Ciphertext,
