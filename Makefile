@@ -95,6 +95,13 @@ MINUTES ?= 20
 soak: ## a devnet under half load with random kills for MINUTES=20: memory, files, disk; ARGS="--rate 5 --json"
 	@$(ENV) exec cargo run --locked -p blindfold-node --bin blindfold -- devnet --soak $(MINUTES) --exit $(ARGS)
 
+# A rate is found by itself; ARGS="--rate 200" sets one.
+SECONDS_EACH ?= 20
+
+.PHONY: load
+load: build ## a devnet of release builds under load: rate, the machine's limit, latencies; ARGS="--rate 200 --json"
+	@$(ENV) exec "$$CARGO_TARGET_DIR/release/blindfold" bench load --seconds $(SECONDS_EACH) $(ARGS)
+
 .PHONY: fmt
 fmt: ## format the code
 	@cargo fmt --all

@@ -45,7 +45,7 @@ use blindfold_wire::{
 
 use crate::{
     batch::SealedBatch,
-    decide::{Blame, Contribution, DecidedBatch, decide_rest},
+    decide::{Blame, Contribution, DecidedBatch, OpenedChunk, decide_rest},
     evidence,
 };
 
@@ -214,14 +214,25 @@ impl DecideJob {
         self.len() == 0
     }
 
-    /// Runs it on up to `threads` threads: about 2 ms of one core per position.
+    /// Runs it on up to `threads` threads.
     pub fn run(self, threads: usize) -> DecidedBatch {
+        self.run_in_chunks(threads, |_| {})
+    }
+
+    /// As [`run`](Self::run), and hands every chunk of positions to `opened` as soon as it and all chunks
+    /// before it are decided: on the caller's thread, while other threads decide the rest. So what comes
+    /// after opening can begin with the first position; see [`OpenedChunk`].
+    pub fn run_in_chunks(
+        self,
+        threads: usize,
+        mut opened: impl FnMut(OpenedChunk<'_>),
+    ) -> DecidedBatch {
         let contributions: Vec<_> = self
             .bundles
             .iter()
             .map(|bundle| Contribution { member: bundle.header.member, shares: &bundle.shares })
             .collect();
-        decide_rest(&self.public, &self.batch, self.decided, &contributions, threads)
+        decide_rest(&self.public, &self.batch, self.decided, &contributions, threads, &mut opened)
     }
 }
 

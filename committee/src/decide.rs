@@ -9,11 +9,14 @@
 //! unique, and so is the secret that satisfies the pairing equation.
 
 use blindfold_crypto::{Column, CommitteePublic, Opening, Share, Verdict};
-use blindfold_wire::opened::{OpenedBatch, OpenedBatchError};
+use blindfold_wire::{
+    CheckedEnvelope,
+    opened::{OpenedBatch, OpenedBatchError},
+};
 
 use crate::{
     batch::SealedBatch,
-    parallel::{chunk_len, map_positions},
+    parallel::{chunk_len, for_each_in_order},
 };
 
 /// Positions that one thread decides together.
@@ -107,16 +110,38 @@ pub fn decide_batch(
     contributions: &[Contribution<'_>],
     threads: usize,
 ) -> DecidedBatch {
-    decide_rest(public, batch, vec![None; batch.len()], contributions, threads)
+    decide_rest(public, batch, vec![None; batch.len()], contributions, threads, &mut |_| {})
 }
 
-/// As [`decide_batch`], for the positions that `decided` leaves open.
+/// A position that was just opened, or found to be undecryptable.
+#[derive(Clone, Copy, Debug)]
+pub struct OpenedPosition<'a> {
+    /// Its place in the certified order.
+    pub position: usize,
+    /// The envelope.
+    pub envelope: &'a CheckedEnvelope,
+    /// What it held.
+    pub opening: &'a Opening,
+}
+
+/// Some positions of a height, opened while others still are not.
+#[derive(Debug)]
+pub struct OpenedChunk<'a> {
+    /// Ascending. A position for which there were too few right shares is left out.
+    pub positions: Vec<OpenedPosition<'a>>,
+    /// Positions that come in later chunks.
+    pub to_come: usize,
+}
+
+/// As [`decide_batch`], for the positions that `decided` leaves open. Hands each chunk to `opened` in order,
+/// on this thread, while other threads go on.
 pub(crate) fn decide_rest(
     public: &CommitteePublic,
     batch: &SealedBatch,
     mut decided: Vec<Option<Opening>>,
     contributions: &[Contribution<'_>],
     threads: usize,
+    opened: &mut dyn FnMut(OpenedChunk<'_>),
 ) -> DecidedBatch {
     decided.resize(batch.len(), None);
     let usable = usable(public, batch, contributions);
@@ -128,15 +153,29 @@ pub(crate) fn decide_rest(
         .collect();
     let chunks: Vec<&[usize]> =
         open.chunks(chunk_len(open.len(), threads, CHUNK_POSITIONS)).collect();
-    let verdicts = map_positions(chunks.len(), threads, |chunk| {
-        decide_chunk(public, batch, chunks[chunk], &usable)
-    });
     let mut blamed = Vec::new();
-    for (position, verdict) in open.iter().zip(verdicts.into_iter().flatten()) {
-        decided[*position] = verdict.opening;
-        let wrong = verdict.blamed.into_iter().filter_map(|member| u32::try_from(member).ok());
-        blamed.extend(wrong.map(|member| Blame { member, position: *position }));
-    }
+    let mut to_come = open.len();
+    for_each_in_order(
+        chunks.len(),
+        threads,
+        |chunk| decide_chunk(public, batch, chunks[chunk], &usable),
+        |chunk, verdicts| {
+            to_come -= chunks[chunk].len();
+            for (position, verdict) in chunks[chunk].iter().zip(verdicts) {
+                decided[*position] = verdict.opening;
+                let wrong =
+                    verdict.blamed.into_iter().filter_map(|member| u32::try_from(member).ok());
+                blamed.extend(wrong.map(|member| Blame { member, position: *position }));
+            }
+            let position = |position: &usize| {
+                let opening = decided[*position].as_ref()?;
+                let envelope = &batch.envelopes()[*position];
+                Some(OpenedPosition { position: *position, envelope, opening })
+            };
+            let positions = chunks[chunk].iter().filter_map(position).collect();
+            opened(OpenedChunk { positions, to_come });
+        },
+    );
     blamed.sort_unstable();
     DecidedBatch { batch: batch.clone(), openings: decided, blamed }
 }

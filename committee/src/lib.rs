@@ -29,6 +29,7 @@
 //! No clock, no I/O: times are arguments, disks are a trait, arithmetic that takes long is a job the owner
 //! runs. It cannot parse a transaction.
 
+mod ahead;
 pub mod batch;
 pub mod catchup;
 pub mod collector;
@@ -45,12 +46,13 @@ mod store_error;
 #[cfg(test)]
 mod tests;
 
+pub use ahead::MAX_SHARES_AHEAD;
 pub use batch::{MismatchError, SealedBatch};
 pub use catchup::{CatchUpError, verify_openings};
 pub use collector::{
     BundleError, CertifiedError, Collector, CollectorConfig, DecideJob, Effect, UncertifiedRelease,
 };
-pub use decide::{Blame, Contribution, DecidedBatch, decide_batch};
+pub use decide::{Blame, Contribution, DecidedBatch, OpenedChunk, OpenedPosition, decide_batch};
 pub use journal::{JournalError, JournalStore, MemoryJournal, Signed, SigningJournal, Slot};
 pub use release::{MemberSeat, Release, ReleaseError, ReleaseRecord, Releaser};
 pub use resend::ResendSchedule;

@@ -1,5 +1,13 @@
 //! Spreads independent positions over threads.
 
+use std::{
+    collections::BTreeMap,
+    sync::{
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+};
+
 /// Most threads one call uses.
 pub const MAX_THREADS: usize = 64;
 
@@ -44,9 +52,54 @@ pub(crate) fn map_positions<T: Send>(
     results
 }
 
+/// Calls `f` with every index below `count`, on up to `threads` threads, and hands the results to `take` in
+/// order, each as soon as it and all before it are there. `take` runs on the caller's thread, beside `f`.
+///
+/// # Panics
+///
+/// When `f` or `take` does.
+pub(crate) fn for_each_in_order<T: Send>(
+    count: usize,
+    threads: usize,
+    f: impl Fn(usize) -> T + Sync,
+    mut take: impl FnMut(usize, T),
+) {
+    let threads = threads.clamp(1, MAX_THREADS).min(count);
+    if threads <= 1 {
+        return (0..count).for_each(|index| take(index, f(index)));
+    }
+    let next = AtomicUsize::new(0);
+    let (done, results) = mpsc::channel();
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            let (f, next, done) = (&f, &next, done.clone());
+            scope.spawn(move || {
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    // The receiver is gone only while `take` panics.
+                    if index >= count || done.send((index, f(index))).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(done);
+        let mut early = BTreeMap::new();
+        let mut taken = 0;
+        // Ends when all threads have, also by a panic, which the scope passes on.
+        for (index, result) in results {
+            early.insert(index, result);
+            while let Some(result) = early.remove(&taken) {
+                take(taken, result);
+                taken += 1;
+            }
+        }
+    });
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{chunk_len, map_positions};
+    use super::{chunk_len, for_each_in_order, map_positions};
 
     #[test]
     fn chunks_are_even_and_bounded() {
@@ -73,5 +126,38 @@ mod tests {
                 assert_eq!(squares, expected, "{count} on {threads} threads");
             }
         }
+    }
+
+    #[test]
+    fn results_are_taken_in_order_and_before_the_last_is_there() {
+        for count in [0, 1, 2, 7, 65] {
+            for threads in [0, 1, 2, 3, 100] {
+                let mut taken = Vec::new();
+                for_each_in_order(
+                    count,
+                    threads,
+                    |at| 2 * at,
+                    |at, double| taken.push((at, double)),
+                );
+                let expected: Vec<_> = (0..count).map(|at| (at, 2 * at)).collect();
+                assert_eq!(taken, expected, "{count} on {threads} threads");
+            }
+        }
+        // The last result is made only after the first was taken: a barrier that would never be passed else.
+        let (first_taken, wait) = std::sync::mpsc::channel();
+        let wait = std::sync::Mutex::new(wait);
+        let make = |at| {
+            if at == 3 {
+                wait.lock().unwrap().recv_timeout(std::time::Duration::from_secs(60)).unwrap();
+            }
+        };
+        let mut taken = 0;
+        for_each_in_order(4, 2, make, |at, ()| {
+            if at == 0 {
+                first_taken.send(()).unwrap();
+            }
+            taken += 1;
+        });
+        assert_eq!(taken, 4);
     }
 }

@@ -5,7 +5,6 @@
 //! takes a [`SealedBatch`], which only a certified commitment makes.
 
 use std::{
-    collections::{HashMap, VecDeque},
     fmt,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -20,13 +19,11 @@ use blindfold_wire::{
 };
 
 use crate::{
+    ahead::SharesAhead,
     batch::SealedBatch,
     journal::{JournalError, JournalStore, SigningJournal, Slot},
     parallel::{chunk_len, map_positions},
 };
-
-/// Most shares computed ahead and not released yet; the oldest are dropped and computed again.
-pub const MAX_PRECOMPUTED_SHARES: usize = 8_192;
 
 /// Positions that are computed together, at most.
 const CHUNK_POSITIONS: usize = 128;
@@ -106,7 +103,7 @@ pub struct Releaser<S> {
     key: DecryptionKey,
     signer: SigningKey,
     journal: Arc<SigningJournal<S>>,
-    precomputed: Mutex<Precomputed>,
+    precomputed: Mutex<SharesAhead>,
 }
 
 impl<S> fmt::Debug for Releaser<S> {
@@ -132,12 +129,12 @@ impl<S: JournalStore> Releaser<S> {
     pub fn precompute(&self, envelopes: &[CheckedEnvelope], threads: usize) {
         let todo: Vec<_> = {
             let precomputed = self.precomputed();
-            envelopes.iter().filter(|envelope| !precomputed.contains(&u_of(envelope))).collect()
+            envelopes.iter().filter(|envelope| !precomputed.contains(envelope)).collect()
         };
         let shares = self.compute(&todo, threads);
         let mut precomputed = self.precomputed();
         for (envelope, share) in todo.into_iter().zip(shares) {
-            precomputed.insert(u_of(envelope), share);
+            precomputed.insert(envelope, &share);
         }
     }
 
@@ -202,7 +199,7 @@ impl<S: JournalStore> Releaser<S> {
     fn shares(&self, envelopes: &[CheckedEnvelope], threads: usize) -> Vec<Share> {
         let known: Vec<Option<Share>> = {
             let precomputed = self.precomputed();
-            envelopes.iter().map(|envelope| precomputed.get(&u_of(envelope))).collect()
+            envelopes.iter().map(|envelope| precomputed.get(envelope)).collect()
         };
         let rest: Vec<_> = envelopes
             .iter()
@@ -226,47 +223,7 @@ impl<S: JournalStore> Releaser<S> {
         .collect()
     }
 
-    fn precomputed(&self) -> std::sync::MutexGuard<'_, Precomputed> {
+    fn precomputed(&self) -> std::sync::MutexGuard<'_, SharesAhead> {
         self.precomputed.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn u_of(envelope: &CheckedEnvelope) -> [u8; 48] {
-    envelope.envelope().ciphertext.u
-}
-
-/// Shares by u. They never leave but through [`Releaser::release`].
-#[derive(Default)]
-struct Precomputed {
-    shares: HashMap<[u8; 48], Share>,
-    order: VecDeque<[u8; 48]>,
-}
-
-impl Precomputed {
-    fn contains(&self, u: &[u8; 48]) -> bool {
-        self.shares.contains_key(u)
-    }
-
-    fn get(&self, u: &[u8; 48]) -> Option<Share> {
-        self.shares.get(u).copied()
-    }
-
-    fn insert(&mut self, u: [u8; 48], share: Share) {
-        if self.shares.insert(u, share).is_none() {
-            self.order.push_back(u);
-        }
-        while self.order.len() > MAX_PRECOMPUTED_SHARES {
-            if let Some(oldest) = self.order.pop_front() {
-                self.shares.remove(&oldest);
-            }
-        }
-    }
-
-    fn forget(&mut self, envelopes: &[CheckedEnvelope]) {
-        for envelope in envelopes {
-            self.shares.remove(&u_of(envelope));
-        }
-        let shares = &self.shares;
-        self.order.retain(|u| shares.contains_key(u));
     }
 }

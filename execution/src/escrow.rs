@@ -240,14 +240,48 @@ impl EscrowView {
     ///
     /// [`EscrowError::State`] if the store failed or moved on; take a newer state then.
     pub fn account(&self, payer: Address) -> Result<EscrowAccount, EscrowError> {
-        let read = |slot: U256| match self.former.get(&slot) {
-            Some(value) => Ok(*value),
-            None => self.state.storage(ESCROW_ADDRESS, slot),
-        };
-        let balance = read(balance_slot(payer))?;
-        let next_nonce = read(nonce_slot(payer))?;
+        let account = self.read(payer, self.incarnation()?)?;
         self.state.check_current()?;
-        let next_nonce = u64::try_from(next_nonce)
+        Ok(account)
+    }
+
+    /// The accounts of many payers, in their order. What is the same for all is read once.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::account`].
+    pub fn accounts(
+        &self,
+        payers: impl IntoIterator<Item = Address>,
+    ) -> Result<Vec<(Address, EscrowAccount)>, EscrowError> {
+        let incarnation = self.incarnation()?;
+        let accounts = payers
+            .into_iter()
+            .map(|payer| Ok((payer, self.read(payer, incarnation)?)))
+            .collect::<Result<_, EscrowError>>()?;
+        self.state.check_current()?;
+        Ok(accounts)
+    }
+
+    /// Of the contract's storage; none while there is no contract.
+    fn incarnation(&self) -> Result<Option<u64>, EscrowError> {
+        Ok(self.state.row(ESCROW_ADDRESS)?.map(|row| row.incarnation))
+    }
+
+    fn read(&self, payer: Address, incarnation: Option<u64>) -> Result<EscrowAccount, EscrowError> {
+        let first = payer_slot(payer, BALANCE);
+        let read = |field: u64| {
+            let slot = first.wrapping_add(U256::from(field));
+            match (self.former.get(&slot), incarnation) {
+                (Some(value), _) => Ok(*value),
+                (None, Some(incarnation)) => {
+                    self.state.storage_of(ESCROW_ADDRESS, incarnation, slot)
+                }
+                (None, None) => Ok(U256::ZERO),
+            }
+        };
+        let balance = read(BALANCE)?;
+        let next_nonce = u64::try_from(read(NEXT_NONCE)?)
             .map_err(|_| StoreError::damaged(Column::Storage, "envelope nonce over 64 bits"))?;
         Ok(EscrowAccount { balance, next_nonce })
     }

@@ -57,6 +57,33 @@ fn opens_with_t_bundles_and_not_before() {
 }
 
 #[test]
+fn chunks_come_in_order_before_the_whole_and_leave_out_what_is_not_open() {
+    let numbers: Vec<u64> = (0..7).collect();
+    let batch = batch(1, &numbers, 0);
+    let mut collector = collector();
+    collector.on_certified(batch.clone()).unwrap();
+    let mut shares = honest(0, &batch).shares;
+    shares[2] = honest(1, &batch).shares[2];
+    collector.on_bundle(signed(0, 1, batch.digest(), shares)).unwrap();
+    collector.on_bundle(honest(1, &batch)).unwrap();
+    let job = job(collector.on_bundle(honest(2, &batch)).unwrap());
+    let (mut positions, mut to_come) = (Vec::new(), vec![7]);
+    let decided = job.run_in_chunks(3, |chunk| {
+        to_come.push(chunk.to_come);
+        for opened in &chunk.positions {
+            assert_eq!(opened.envelope, &batch.envelopes()[opened.position]);
+            let Opening::Opened { message: found, .. } = opened.opening else { panic!("opens") };
+            assert_eq!(*found, message(opened.position as u64));
+            positions.push(opened.position);
+        }
+    });
+    assert_eq!(positions, [0, 1, 3, 4, 5, 6], "one share of position 2 is wrong");
+    assert!(to_come.len() > 2 && to_come.is_sorted_by(|before, after| before > after));
+    assert_eq!(to_come.last(), Some(&0));
+    assert_eq!(decided.missing().collect::<Vec<_>>(), [2]);
+}
+
+#[test]
 fn bundles_alone_open_nothing() {
     let batch = batch(1, &[0], 0);
     let mut collector = collector();

@@ -177,7 +177,7 @@ proptest! {
             .zip(&known)
             .map(|(opening, known)| opening.clone().filter(|_| *known))
             .collect();
-        let rest = decide_rest(&PUBLIC, batch, before, &contributions, threads);
+        let rest = decide_rest(&PUBLIC, batch, before, &contributions, threads, &mut |_| {});
         let expected: Vec<_> = expected
             .iter()
             .zip(openings)

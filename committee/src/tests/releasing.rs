@@ -5,7 +5,7 @@ use std::sync::Arc;
 use blindfold_wire::{CertificateError, Certified, Finality};
 
 use super::*;
-use crate::{JournalError, MismatchError, ReleaseError, release::MAX_PRECOMPUTED_SHARES};
+use crate::{JournalError, MAX_SHARES_AHEAD, MismatchError, ReleaseError};
 
 #[test]
 fn shares_are_right_and_signed() {
@@ -61,7 +61,7 @@ fn precomputing_changes_nothing_that_leaves() {
     ahead.precompute(&batch.envelopes()[..2], 1);
     let release = ahead.release(&batch, 3).unwrap().unwrap();
     assert_eq!(*release.bundle, honest(1, &batch));
-    const { assert!(MAX_PRECOMPUTED_SHARES >= blindfold_wire::MAX_BLOCK_COUNT) };
+    const { assert!(MAX_SHARES_AHEAD >= blindfold_wire::MAX_BLOCK_COUNT) };
 }
 
 #[test]

@@ -1,10 +1,12 @@
 //! The EVM: revm, and what it takes to feed it. No revm type leaves this module's parent crate.
 
+mod ahead;
 mod call;
 mod database;
 mod sequential;
 mod transaction;
 
+pub use ahead::{DecodedAhead, MAX_DECODED_AHEAD};
 pub use call::{
     CallError, CallOutcome, CallRequest, CallSettings, call, estimate_gas, revert_message,
 };

@@ -17,7 +17,7 @@ use blindfold_wire::{
     ChainParams, Genesis, OpenedBatch, OpenedEnvelope, Opening, SkipReason, executed_root, fees,
 };
 
-use super::{BlockFacts, Transaction, build, database, skip_reason};
+use super::{BlockFacts, DecodedAhead, Transaction, build, database, skip_reason};
 use crate::block::{BlockRecord, ExecutedBlock, Outcome, Receipt, Verdict};
 use crate::chain::tip_writes;
 use crate::escrow::{self, ESCROW_ADDRESS};
@@ -29,13 +29,23 @@ use crate::state::{Finished, Layer, Overlay, ParentState, StateWrites, StoreErro
 pub struct SequentialExecutor {
     chain_id: u64,
     params: ChainParams,
+    ahead: DecodedAhead,
 }
 
 impl SequentialExecutor {
     /// An executor for the chain of this genesis.
     #[must_use]
     pub fn new(genesis: &Genesis) -> Self {
-        Self { chain_id: genesis.chain_id, params: genesis.params.clone() }
+        let chain_id = genesis.chain_id;
+        Self { chain_id, params: genesis.params.clone(), ahead: DecodedAhead::new(chain_id) }
+    }
+
+    /// Has the executor use what was decoded while the height was still being opened. The blocks are
+    /// the same with or without.
+    #[must_use]
+    pub fn with_decoded(mut self, ahead: DecodedAhead) -> Self {
+        self.ahead = ahead;
+        self
     }
 }
 
@@ -68,6 +78,7 @@ impl Executor for SequentialExecutor {
         let run = Run {
             params: &self.params,
             facts: &facts,
+            ahead: &self.ahead,
             evm: build(&mut overlay, &facts, |_| {}),
             transactions: Vec::new(),
             receipts: Vec::new(),
@@ -154,6 +165,7 @@ struct Executed {
 struct Run<'a, DB: Database> {
     params: &'a ChainParams,
     facts: &'a BlockFacts,
+    ahead: &'a DecodedAhead,
     evm: MainnetEvm<MainnetContext<DB>>,
     transactions: Vec<Transaction>,
     receipts: Vec<Receipt>,
@@ -221,7 +233,7 @@ impl<'a> Run<'a, &'a mut Overlay> {
         gas_class: u64,
     ) -> Result<(Verdict, u64), ExecutionError> {
         let skipped = |reason, transaction_hash| Verdict::Skipped { reason, transaction_hash };
-        let transaction = match Transaction::decode(message, self.facts.chain_id, gas_class) {
+        let transaction = match self.ahead.take(message, gas_class) {
             Ok(transaction) => transaction,
             Err(reason) => return Ok((skipped(reason, None), 0)),
         };

@@ -5,10 +5,10 @@ use std::collections::HashSet;
 use alloy_consensus::{SignableTransaction, Signed, TxEip2930, TxEip7702, TxEnvelope, TxLegacy};
 use alloy_eips::eip2718::Encodable2718;
 use alloy_primitives::{Bytes, Signature, TxKind, U256, uint};
-use blindfold_wire::{GenesisAccount, SkipReason};
+use blindfold_wire::{GenesisAccount, Opening, SkipReason};
 
 use super::harness::*;
-use crate::Verdict;
+use crate::{DecodedAhead, Verdict};
 
 const SECP256K1_N: U256 =
     uint!(0xfffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141_U256);
@@ -148,6 +148,28 @@ fn every_reason_is_found_and_the_block_goes_on() {
     assert_eq!(block.record.transactions.len(), 1);
     assert_eq!(net.balance(SINK), ETHER);
     assert_eq!(net.nonce(key(1).address()), 6);
+}
+
+#[test]
+fn decoding_ahead_changes_no_block() {
+    let mut net = net();
+    let cases = cases(&net);
+    let mut items: Vec<_> =
+        cases.iter().map(|(_, message, _)| net.seal(2, 1 << 17, message)).collect();
+    let good = Tx::new(&net, 5, SINK).value(ETHER).sign(&key(1));
+    items.push(net.seal_tx(2, &good));
+    items.push(net.seal_tx(2, &good));
+    let plain = net.execute(&items);
+
+    let ahead = DecodedAhead::new(net.genesis().chain_id);
+    for item in &items[1..] {
+        let Opening::Opened { message, .. } = &item.opening else { unreachable!("all open") };
+        ahead.decode(message, item.envelope.header().gas_limit);
+    }
+    assert!(ahead.len() > 10);
+    net.executor = net.executor.clone().with_decoded(ahead.clone());
+    assert_eq!(net.execute(&items), plain);
+    assert!(ahead.is_empty(), "what was decoded was used");
 }
 
 #[test]

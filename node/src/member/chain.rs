@@ -22,19 +22,70 @@ use tokio::sync::watch;
 /// Executed roots kept in memory; older ones are read from the database.
 const ROOTS_KEPT: usize = 256;
 
-/// What a final, not yet executed envelope holds of its payer's account.
-#[derive(Clone, Copy, Debug)]
+/// What one final, not yet executed height holds of one payer's account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Reservation {
-    payer: Address,
-    nonce: u64,
+    height: u64,
+    /// After the highest nonce that the height used.
+    next_nonce: u64,
     max_charge_wei: U256,
+}
+
+/// Reservations of all payers. Asked for a few payers at a time, however much is in flight.
+#[derive(Debug, Default)]
+struct Reservations {
+    by_payer: HashMap<Address, Vec<Reservation>>,
+    /// The payers of each height.
+    by_height: BTreeMap<u64, Vec<Address>>,
+}
+
+impl Reservations {
+    /// Notes what a height reserves, once.
+    fn insert(&mut self, height: u64, envelopes: impl Iterator<Item = (Address, u64, U256)>) {
+        if self.by_height.contains_key(&height) {
+            return;
+        }
+        let mut payers = Vec::new();
+        for (payer, nonce, max_charge_wei) in envelopes {
+            let reservations = self.by_payer.entry(payer).or_default();
+            let next_nonce = nonce.saturating_add(1);
+            match reservations.last_mut().filter(|last| last.height == height) {
+                Some(last) => {
+                    last.next_nonce = last.next_nonce.max(next_nonce);
+                    last.max_charge_wei = last.max_charge_wei.saturating_add(max_charge_wei);
+                }
+                None => {
+                    payers.push(payer);
+                    reservations.push(Reservation { height, next_nonce, max_charge_wei });
+                }
+            }
+        }
+        self.by_height.insert(height, payers);
+    }
+
+    /// Forgets the heights up to and including `height`: they are executed.
+    fn executed(&mut self, height: u64) {
+        let above = self.by_height.split_off(&height.saturating_add(1));
+        for payer in std::mem::replace(&mut self.by_height, above).into_values().flatten() {
+            if let Some(reservations) = self.by_payer.get_mut(&payer) {
+                reservations.retain(|reservation| reservation.height > height);
+                if reservations.is_empty() {
+                    self.by_payer.remove(&payer);
+                }
+            }
+        }
+    }
+
+    fn of(&self, payer: &Address) -> &[Reservation] {
+        self.by_payer.get(payer).map_or(&[], Vec::as_slice)
+    }
 }
 
 struct Inner {
     state: ParentState,
     roots: BTreeMap<u64, B256>,
     /// Final heights above the executed one.
-    ordered: BTreeMap<u64, Vec<Reservation>>,
+    ordered: Reservations,
     ordered_height: u64,
     opened_height: u64,
     /// Wei per gas, of the height after `ordered_height`.
@@ -70,7 +121,7 @@ impl Chain {
         let inner = Inner {
             state,
             roots: BTreeMap::new(),
-            ordered: BTreeMap::new(),
+            ordered: Reservations::default(),
             ordered_height: height,
             opened_height: height,
             next_base_fee,
@@ -102,18 +153,11 @@ impl Chain {
 
     /// Notes a final height and what it reserves.
     pub fn on_ordered(&self, commitment: &OrderCommitment, envelopes: &[CheckedEnvelope]) {
-        let reservations: Vec<Reservation> = envelopes
-            .iter()
-            .map(|envelope| Reservation {
-                payer: envelope.payer(),
-                nonce: envelope.header().payer_nonce,
-                max_charge_wei: fees::max_charge(
-                    &self.params,
-                    envelope.header(),
-                    envelope.size_bytes(),
-                ),
-            })
-            .collect();
+        let reservations = envelopes.iter().map(|envelope| {
+            let header = envelope.header();
+            let max_charge_wei = fees::max_charge(&self.params, header, envelope.size_bytes());
+            (envelope.payer(), header.payer_nonce, max_charge_wei)
+        });
         let reserved_gas = envelopes
             .iter()
             .fold(0u64, |sum, envelope| sum.saturating_add(envelope.header().gas_limit));
@@ -153,7 +197,7 @@ impl Chain {
         while inner.roots.len() > ROOTS_KEPT {
             inner.roots.pop_first();
         }
-        inner.ordered = inner.ordered.split_off(&height.saturating_add(1));
+        inner.ordered.executed(height);
         inner.opened_height = inner.opened_height.max(height);
         inner.ordered_height = inner.ordered_height.max(height);
         drop(inner);
@@ -179,14 +223,13 @@ impl Chain {
     ) -> Result<Executed, MemberError> {
         let inner = self.inner.read();
         let view = EscrowView::at(&inner.state, height)?;
-        let mut accounts = BTreeMap::new();
-        for payer in payers {
-            let account = view.account(*payer)?;
-            accounts.insert(
-                *payer,
-                Account { next_nonce: account.next_nonce, budget: account.balance },
-            );
-        }
+        let accounts = view
+            .accounts(payers.iter().copied())?
+            .into_iter()
+            .map(|(payer, account)| {
+                (payer, Account { next_nonce: account.next_nonce, budget: account.balance })
+            })
+            .collect();
         let root = match inner.roots.get(&height) {
             Some(root) => *root,
             None => self.root_from_records(height)?,
@@ -206,17 +249,18 @@ impl Chain {
     ) -> Result<TipAccounts, MemberError> {
         let inner = self.inner.read();
         let view = EscrowView::at(&inner.state, inner.state.tip().height)?;
-        let mut accounts = HashMap::new();
-        for payer in payers {
-            let account = view.account(payer)?;
-            accounts.insert(payer, (account.next_nonce, account.balance));
-        }
-        for reservation in inner.ordered.values().flatten() {
-            if let Some((next_nonce, escrow_wei)) = accounts.get_mut(&reservation.payer) {
-                *next_nonce = (*next_nonce).max(reservation.nonce.saturating_add(1));
-                *escrow_wei = escrow_wei.saturating_sub(reservation.max_charge_wei);
-            }
-        }
+        let accounts = view
+            .accounts(payers)?
+            .into_iter()
+            .map(|(payer, account)| {
+                let (mut next_nonce, mut escrow_wei) = (account.next_nonce, account.balance);
+                for reservation in inner.ordered.of(&payer) {
+                    next_nonce = next_nonce.max(reservation.next_nonce);
+                    escrow_wei = escrow_wei.saturating_sub(reservation.max_charge_wei);
+                }
+                (payer, (next_nonce, escrow_wei))
+            })
+            .collect();
         Ok(TipAccounts {
             accounts,
             height: inner.ordered_height,
@@ -242,5 +286,32 @@ impl AccountView for TipAccounts {
 
     fn escrow_wei(&self, payer: &Address) -> U256 {
         self.accounts.escrow_wei(payer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reservations_last_until_their_height_is_executed() {
+        let (a, b) = (Address::repeat_byte(1), Address::repeat_byte(2));
+        let wei = |wei: u64| U256::from(wei);
+        let mut reservations = Reservations::default();
+        reservations.insert(7, [(a, 0, wei(5)), (b, 4, wei(1)), (a, 1, wei(6))].into_iter());
+        reservations.insert(8, [(a, 2, wei(7))].into_iter());
+        // Delivered again.
+        reservations.insert(8, [(a, 2, wei(7))].into_iter());
+        let of = |height, next_nonce, charge| Reservation {
+            height,
+            next_nonce,
+            max_charge_wei: wei(charge),
+        };
+        assert_eq!(reservations.of(&a), [of(7, 2, 11), of(8, 3, 7)]);
+        assert_eq!(reservations.of(&b), [of(7, 5, 1)]);
+        reservations.executed(7);
+        assert_eq!((reservations.of(&a), reservations.of(&b)), (&[of(8, 3, 7)][..], &[][..]));
+        reservations.executed(9);
+        assert!(reservations.by_payer.is_empty() && reservations.by_height.is_empty());
     }
 }

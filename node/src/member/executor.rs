@@ -61,7 +61,7 @@ fn execute(
         .get(leader)
         .map(|member| member.fee_address)
         .unwrap_or_default();
-    let executor = SequentialExecutor::new(&shared.genesis);
+    let executor = SequentialExecutor::new(&shared.genesis).with_decoded(shared.decoded.clone());
     let block = executor.execute(&state, batch, &BlockContext { beneficiary })?;
     let records = &shared.records;
     shared.chain.commit(&block, || records.store_executed(&block, batch, now_ms()))?;

@@ -38,9 +38,11 @@ use blindfold_committee::{
     batch::SealedBatch,
     catchup,
     collector::{CertifiedError, Collector, CollectorConfig, Effect},
-    decide::DecidedBatch,
+    decide::{DecidedBatch, OpenedChunk},
     resend::ResendSchedule,
 };
+use blindfold_crypto::Opening;
+use blindfold_execution::DecodedAhead;
 use blindfold_ordering::{
     engine::Identity,
     events::{self, FinalizedHeight},
@@ -103,6 +105,19 @@ where
                 warn!(target: "blindfold::committee", %peer, %error, "undecodable share message; blocking the peer");
                 blocker.block(peer);
             }
+        }
+    }
+}
+
+/// Decodes what a chunk opened, while the chunks after it are being opened. Nothing is open of the last one
+/// for that long: the executor, which follows at once, decodes it.
+fn decode_ahead(ahead: &DecodedAhead, chunk: &OpenedChunk<'_>) {
+    if chunk.to_come == 0 {
+        return;
+    }
+    for opened in &chunk.positions {
+        if let Opening::Opened { message, .. } = opened.opening {
+            ahead.decode(message, opened.envelope.header().gas_limit);
         }
     }
 }
@@ -564,9 +579,11 @@ where
         for effect in effects {
             match effect {
                 Effect::Decide(job) => {
-                    let events = self.events.clone();
+                    let (events, ahead) = (self.events.clone(), self.shared.decoded.clone());
                     self.context.child("decide").shared(true).spawn(move |_| async move {
-                        let _ = events.send(PipelineEvent::Decided(job.run(WORKER_THREADS)));
+                        let decided =
+                            job.run_in_chunks(WORKER_THREADS, |chunk| decode_ahead(&ahead, &chunk));
+                        let _ = events.send(PipelineEvent::Decided(decided));
                     });
                 }
                 Effect::Opened(opened) => self.on_opened(opened).await?,
