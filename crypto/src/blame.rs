@@ -9,8 +9,8 @@
 //!            shares must be, compare        ▼    then single shares
 //! ```
 //!
-//! Weights come from a hash over all shares. A wrong share passes with a probability of 2⁻⁶⁴ (its order) or
-//! 2⁻¹²⁸ (its value): it would go without blame, but no opening rests on it, for secrets are checked apart.
+//! Weights come from a hash over all shares. A wrong share passes with a probability of 2⁻⁶⁴: it would go
+//! without blame, but no opening rests on it, for secrets are checked apart, with a probability of 2⁻¹²⁸.
 
 use crate::committee::CommitteePublic;
 use crate::domain;
@@ -90,7 +90,10 @@ pub(crate) fn check_all(
         .collect();
     exclude_small_orders(lanes, columns, &transcript, &mut right);
 
-    let weights = weights(us.len(), &keccak(domain::WEIGHT, &[&transcript, &[0]]));
+    let weights: Vec<_> = weights(us.len(), &keccak(domain::WEIGHT, &[&transcript, &[0]]))
+        .iter()
+        .map(|weight| weight >> 64)
+        .collect();
     let u_sum = msm(lanes, us, &weights).to_affine();
     // Columns that may be right throughout, with their sums.
     let candidates: Vec<(usize, CurvePoint)> = (0..columns.len())

@@ -10,7 +10,7 @@
 use crate::group::{CurvePoint, Sum};
 use crate::lanes::Lanes;
 
-/// Bits of a scalar.
+/// Bits of a scalar, at most; shorter ones cost less.
 const BITS: usize = 128;
 /// Parts into which the buckets of a window are cut, to be summed up abreast.
 const SEGMENTS: usize = 8;
@@ -21,8 +21,10 @@ const WIDTHS: std::ops::RangeInclusive<usize> = 4..=12;
 /// count.
 pub(crate) fn msm(lanes: &mut Lanes, points: &[CurvePoint], scalars: &[u128]) -> Sum {
     let count = points.len().min(scalars.len());
-    let width = width(count);
-    let windows = windows(width);
+    let bits = scalars[..count].iter().map(|scalar| u128::BITS - scalar.leading_zeros()).max();
+    let bits = bits.unwrap_or(0) as usize;
+    let width = width(count, bits);
+    let windows = windows(width, bits);
     let buckets = 1usize << (width - 1);
     let digits: Vec<_> = scalars[..count].iter().map(|scalar| digits(*scalar, width)).collect();
 
@@ -40,14 +42,14 @@ pub(crate) fn msm(lanes: &mut Lanes, points: &[CurvePoint], scalars: &[u128]) ->
 }
 
 /// The width with the fewest additions.
-fn width(count: usize) -> usize {
-    let cost = |width: &usize| windows(*width) * (count + (2 << (*width - 1)));
+fn width(count: usize, bits: usize) -> usize {
+    let cost = |width: &usize| windows(*width, bits) * (count + (2 << (*width - 1)));
     WIDTHS.min_by_key(cost).unwrap_or(*WIDTHS.start())
 }
 
 /// Windows of a scalar; the last takes the carry.
-fn windows(width: usize) -> usize {
-    (BITS + 1).div_ceil(width)
+fn windows(width: usize, bits: usize) -> usize {
+    (bits + 1).div_ceil(width)
 }
 
 /// Most windows that a scalar can have.
@@ -176,6 +178,7 @@ mod tests {
             (0u32..128).prop_map(|bit| 1 << bit),
             (0u32..128).prop_map(|bit| (1 << bit) - 1),
             Just(u128::MAX),
+            any::<u64>().prop_map(u128::from),
         ]
     }
 
@@ -186,12 +189,14 @@ mod tests {
         #[test]
         fn agrees_with_double_and_add(
             terms in prop::collection::vec((0u8..5, prop::option::of(0usize..6), edge()), 0..40),
+            bits in 0u32..=128,
         ) {
             let points: Vec<_> = terms.iter().map(|(multiple, order, _)| {
                 let point = GENERATOR.point().to_sum().mul_public(&[*multiple]);
                 order.map_or(point, |order| point.add(&torsion(SMALL_ORDERS[order]))).to_affine()
             }).collect();
-            let scalars: Vec<_> = terms.iter().map(|(.., scalar)| *scalar).collect();
+            let short = |scalar: u128| scalar.checked_shr(128 - bits).unwrap_or(0);
+            let scalars: Vec<_> = terms.iter().map(|(.., scalar)| short(*scalar)).collect();
             let sum = msm(&mut Lanes::default(), &points, &scalars);
             prop_assert_eq!(sum.to_affine(), plain(&points, &scalars).to_affine());
         }
@@ -215,7 +220,7 @@ mod tests {
     fn all_sizes() {
         let mut seen = std::collections::BTreeSet::new();
         for count in [0usize, 1, 2, 15, 40, 100, 300, 700, 3_000] {
-            seen.insert(width(count));
+            seen.insert(width(count, BITS));
             let points: Vec<_> = (0..count)
                 .scan(Sum::zero(), |sum, _| {
                     *sum = sum.add_affine(&GENERATOR.point());
