@@ -25,6 +25,10 @@ const SHARE_ORDER_SUMS: f64 = 41.0;
 const ORDER_BLOCK: (f64, f64) = (3.0, 10.0);
 /// Fixed-base multiplications of a re-seal: u, u̅, w, w̅ and r·Y.
 const RESEAL_POINTS: f64 = 5.0;
+/// Additions of one fixed-base multiplication by a secret: digits of five bits, none zero, and a correction.
+const SECRET_FIXED_BASE_ADDITIONS: f64 = 53.0;
+/// Products of adding an affine point to a projective one: a wallet has no many lanes to share inversions.
+const MIXED_ADDITION_PRODUCTS: f64 = 11.0;
 /// Additions of one fixed-base multiplication: a table with rows of eight bits.
 const FIXED_BASE_ADDITIONS: f64 = 32.0;
 /// A secret scalar in halves, digits of four bits, none zero: additions with the table of multiples, doublings.
@@ -91,6 +95,7 @@ impl Costs<'_> {
 
     fn by_products(&self, operation: &str) -> Option<f64> {
         match operation {
+            "seal" => self.seal_by_products(),
             "payer_recovery" => self.payer_recovery(),
             "admission" => self.admission_by_products(),
             "share" => Some(self.for_each(self.products(SECRET_MUL)?)),
@@ -147,6 +152,13 @@ impl Costs<'_> {
     fn seal(&self) -> Option<f64> {
         let ns = RESEAL_POINTS * self.primitive("g1_mul/bits=255")? + self.seal_hashes()?;
         Some(self.for_each(ns))
+    }
+
+    /// 5·53 mixed additions + hashes.
+    fn seal_by_products(&self) -> Option<f64> {
+        let products = RESEAL_POINTS * SECRET_FIXED_BASE_ADDITIONS * MIXED_ADDITION_PRODUCTS;
+        let points = products * self.primitive("fp_mul/products=1000")?;
+        Some(self.for_each(points + self.seal_hashes()?))
     }
 
     /// B·(4·decompress + subgroup + hash of body and points) + msm(2B, 255) + msm(2B, 128); for few, one by
@@ -327,10 +339,11 @@ mod tests {
             ("open::share/batch=2", 2.0 * (6.0 * 74.0 + 7.0 * 129.0)),
             ("open::combine/batch=1,n=4", 6.0 + combination(&[1, 2, 3]).field_products()),
             ("open::reseal/batch=2", 2.0 * 960.0),
+            ("open::seal/bytes=256", 265.0 * 11.0),
         ] {
             assert_eq!(by_products(id), expected, "{id}");
         }
-        assert_eq!(limit("open::seal/bytes=256").by_products_ns, None);
+        assert_eq!(limit("open::undecryptable/batch=1").by_products_ns, None);
         // 512 points: 91 additions for each three, or 30 for a check of each.
         let admission = by_products("open::admission/batch=512");
         let sum = bucket_sum(3072.0).field_products().min(512.0 * 180.0);

@@ -32,27 +32,7 @@ pub fn markdown(report: &Report) -> String {
     if report.quick {
         text.push_str("\n**A quick run: figures to try things out with, not to compare.**\n");
     }
-    if !report.targets.is_empty() {
-        text.push_str("\n| target | figure | reach | | limit here |\n|---|--:|--:|---|--:|\n");
-        for target in &report.targets {
-            let bound = if target.at_least { "≥" } else { "≤" };
-            let _ = writeln!(
-                text,
-                "| {} | {} {} | {bound} {} {} | {} | {} |",
-                target.what,
-                short(target.figure),
-                target.unit,
-                short(target.reach),
-                target.unit,
-                if target.reached { "reached" } else { "**not reached**" },
-                target.limit.map_or("–".to_owned(), |limit| format!(
-                    "{} {}",
-                    short(limit),
-                    target.unit
-                ))
-            );
-        }
-    }
+    targets(&mut text, report);
     for (stage, title) in
         [("open", "Opening"), ("baseline", "Other libraries"), ("primitive", "Primitives")]
     {
@@ -77,6 +57,40 @@ pub fn markdown(report: &Report) -> String {
         }
     }
     text
+}
+
+fn targets(text: &mut String, report: &Report) {
+    if report.targets.is_empty() {
+        return;
+    }
+    text.push_str("\n| target | figure | reach | | at reference speed | limit here |\n");
+    text.push_str("|---|--:|--:|---|--:|--:|\n");
+    for target in &report.targets {
+        let unit = &target.unit;
+        let with_unit = |value: f64| format!("{} {unit}", short(value));
+        // A ratio is the same at every speed.
+        let scaled =
+            report.slowness.filter(|_| unit != "×").map(|slowness| target.figure / slowness);
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} {} | {} | {} | {} |",
+            target.what,
+            with_unit(target.figure),
+            if target.at_least { "≥" } else { "≤" },
+            with_unit(target.reach),
+            if target.reached { "reached" } else { "**not reached**" },
+            scaled.map_or("–".to_owned(), with_unit),
+            target.limit.map_or("–".to_owned(), with_unit),
+        );
+    }
+    if let Some(slowness) = report.slowness {
+        let _ = writeln!(
+            text,
+            "\nThe targets are stated for a machine on which `blst` takes {} of the time that it took here \
+             (geometric mean over seven primitives); *at reference speed* is the figure times that.",
+            short(1.0 / slowness)
+        );
+    }
 }
 
 fn table(text: &mut String, title: &str, rows: &[&Row]) {
@@ -201,7 +215,9 @@ mod tests {
                 "blsttc_total 15.0 ms (50.0 ×); blsttc_unverified_total 1.80 ms (6.00 ×)"
             )
         );
-        assert!(text.contains("| after the last share, each | 150 µs | ≤ 160 µs | reached | – |"));
+        assert!(
+            text.contains("| after the last share, each | 150 µs | ≤ 160 µs | reached | – | – |")
+        );
         assert!(!text.contains("quick"));
         // Each row of a table has as many cells as its head.
         let mut columns = 0;

@@ -7,7 +7,7 @@ use crate::{
     limits::{MEMBERS, MESSAGE_BYTES, limits},
     machine::Machine,
     results::{Measured, Results, SpeedUp},
-    targets::{Target, targets},
+    targets::{Target, slowness, targets},
 };
 
 /// Libraries whose figures stand beside ours, as they begin the operation of a baseline.
@@ -20,6 +20,8 @@ pub struct Report {
     pub machine: Machine,
     /// Shortened measurements: for trying out only.
     pub quick: bool,
+    /// How many times as long as on the machine that the targets are stated for `blst` takes here.
+    pub slowness: Option<f64>,
     /// The targets.
     pub targets: Vec<Target>,
     /// The figures.
@@ -74,6 +76,7 @@ impl Report {
         Self {
             machine,
             quick,
+            slowness: slowness(results),
             targets: targets(results),
             rows: measured.into_iter().map(|measured| row(measured, results)).collect(),
             speed_ups: results.speed_ups.clone(),

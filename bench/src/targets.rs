@@ -1,8 +1,29 @@
-//! What the figures should reach.
+//! What the figures should reach, and how fast this machine is beside the one that they were stated for.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{limits::limits, results::Results};
+
+/// Prices of `blst` on the machine that the targets are stated for, in nanoseconds.
+const REFERENCE_NS: &[(&str, f64)] = &[
+    ("g1_mul/bits=255", 62_000.0),
+    ("g1_decompress/points=1", 10_300.0),
+    ("g1_subgroup/points=1", 32_000.0),
+    ("g1_msm/bits=255,points=512", 6_600_000.0),
+    ("hash_to_g1/bytes=32", 43_000.0),
+    ("miller_loop/pairs=1", 203_000.0),
+    ("final_exponentiation/pairs=1", 280_000.0),
+];
+
+/// How many times as long as there `blst` takes here for the same: the geometric mean over [`REFERENCE_NS`].
+/// `None` unless all were measured.
+pub fn slowness(results: &Results) -> Option<f64> {
+    let logarithms = REFERENCE_NS
+        .iter()
+        .map(|(id, ns)| Some((results.each_ns(&format!("primitive::{id}"))? / ns).ln()))
+        .collect::<Option<Vec<_>>>()?;
+    Some((logarithms.iter().sum::<f64>() / logarithms.len() as f64).exp())
+}
 
 /// A figure and what it should reach.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -79,6 +100,21 @@ pub fn targets(results: &Results) -> Vec<Target> {
 mod tests {
     use super::*;
     use crate::results::{Measured, SpeedUp};
+
+    #[test]
+    fn slowness_is_a_mean_of_ratios() {
+        let mut results = Results::default();
+        assert_eq!(slowness(&results), None);
+        // One primitive takes 2⁷ times as long, the other six as long as there.
+        for (index, (id, ns)) in REFERENCE_NS.iter().enumerate() {
+            let id = format!("primitive::{id}");
+            let median_ns = if index == 0 { 128.0 * ns } else { *ns };
+            let measured =
+                Measured { id: id.parse().unwrap(), median_ns, deviation_ns: 0.0, items: 1 };
+            results.measured.insert(id, measured);
+        }
+        assert!((slowness(&results).unwrap() - 2.0).abs() < 1e-9);
+    }
 
     #[test]
     fn reached_or_not() {
