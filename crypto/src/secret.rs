@@ -34,10 +34,7 @@ const ROWS: usize = 1 << (WIDTH - 1);
 pub(crate) fn mul_secret_all(points: &[Subgroup], scalar: &Scalar) -> Vec<CurvePoint> {
     let halves = [Half::Low, Half::High].map(|half| Recoded::new(&split_secret(scalar), half));
     let mut lanes = Lanes::default();
-    let products =
-        points.chunks(LANES).flat_map(|points| chunk(&mut lanes, points, &halves)).collect();
-    lanes.wipe();
-    products
+    points.chunks(LANES).flat_map(|points| chunk(&mut lanes, points, &halves)).collect()
 }
 
 fn chunk(lanes: &mut Lanes, points: &[Subgroup], halves: &[Recoded; 2]) -> Vec<CurvePoint> {
@@ -68,6 +65,8 @@ fn chunk(lanes: &mut Lanes, points: &[Subgroup], halves: &[Recoded; 2]) -> Vec<C
         }
         lanes.add(&mut sums, |lane| Some(chosen.0[lane]));
     }
+    // Here, while it has all lanes: the next chunk may have fewer.
+    lanes.wipe();
     sums
 }
 
