@@ -79,15 +79,14 @@ impl Height {
         points.collect::<Result<_, _>>().expect("valid points")
     }
 
-    /// The shares of the last `threshold` members: no special case of interpolation.
+    /// The shares of a quorum.
     ///
     /// # Panics
     /// Never: what was sealed here has valid points.
     pub fn shares(&self) -> Vec<(usize, Vec<Share>)> {
-        let first = self.public.members() - self.public.threshold();
         let points = self.ephemeral();
         let shares = |member: usize| (member, self.dealt.keys[member].shares(&points));
-        (first..self.public.members()).map(shares).collect()
+        crate::limits::quorum(self.public.members()).into_iter().map(shares).collect()
     }
 }
 

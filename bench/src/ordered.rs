@@ -67,8 +67,8 @@ impl Ordered {
         self.committee.members[member].decryption.shares(points)
     }
 
-    /// The members whose shares open: the last ones, which are no special case of interpolation.
-    pub fn quorum(&self) -> std::ops::Range<usize> {
-        self.public.members() - self.public.threshold()..self.public.members()
+    /// The members whose shares open.
+    pub fn quorum(&self) -> Vec<usize> {
+        crate::limits::quorum(self.public.members())
     }
 }

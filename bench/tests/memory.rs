@@ -101,6 +101,7 @@ fn open(ordered: &Ordered, threads: usize) {
     let batch = ordered.order(envelopes.clone());
     let shares: Vec<_> = ordered
         .quorum()
+        .into_iter()
         .map(|member| {
             // Envelopes repeat; so do their shares, which saves the test time.
             let few = ordered.shares(member, &envelopes[..envelopes.len().min(DISTINCT)]);

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, hint::black_box};
 
 use blindfold_bench::{
     clock::{ThreadTime, measure},
-    limits::{MEMBERS, MESSAGE_BYTES, threshold},
+    limits::{MEMBERS, MESSAGE_BYTES, quorum, threshold},
 };
 use criterion::Criterion;
 
@@ -28,7 +28,7 @@ macro_rules! library {
             struct Setup {
                 keys: SecretKeySet,
                 own: SecretKeyShare,
-                /// The last t members, as elsewhere.
+                /// A quorum, as elsewhere.
                 members: Vec<(usize, PublicKeyShare)>,
                 sealed: Vec<Ciphertext>,
                 shares: Vec<BTreeMap<usize, DecryptionShare>>,
@@ -38,7 +38,7 @@ macro_rules! library {
                 fn new(count: usize) -> Self {
                     let keys: SecretKeySet = $keys;
                     let public = keys.public_keys();
-                    let quorum = MEMBERS - threshold(MEMBERS)..MEMBERS;
+                    let quorum = quorum(MEMBERS).into_iter();
                     let members = quorum.map(|member| (member, public.public_key_share(member)));
                     let members: Vec<_> = members.collect();
                     let sealed: Vec<_> =

@@ -119,11 +119,13 @@ fn blame(criterion: &mut Criterion<ThreadTime>, members: usize) {
         measure(criterion, &id, BATCH, || {
             let height = height(members);
             let mut shares = height.shares();
-            // The last member's shares are those of other positions; the first member stands in.
+            // The last member's shares are those of other positions; one not in the quorum stands in.
             if let Some((_, last)) = shares.last_mut() {
                 if wrong == 1 { last[0] = last[1] } else { last.rotate_left(1) }
             }
-            shares.push((0, height.dealt.keys[0].shares(&height.ephemeral())));
+            let other = (0..members).find(|member| shares.iter().all(|(used, _)| used != member));
+            let other = other.expect("more members than needed");
+            shares.push((other, height.dealt.keys[other].shares(&height.ephemeral())));
             move || assert_opened(height, &columns(&shares), wrong)
         });
     }

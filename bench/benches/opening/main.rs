@@ -10,7 +10,7 @@ mod steps;
 mod threads;
 
 use blindfold_bench::clock::{ThreadTime, criterion as settings};
-use criterion::{criterion_group, criterion_main, measurement::WallTime};
+use criterion::{criterion_group, criterion_main};
 
 criterion_group! {
     name = cpu;
@@ -20,7 +20,7 @@ criterion_group! {
 
 criterion_group! {
     name = wall;
-    config = settings(WallTime);
+    config = threads::settings();
     targets = threads::all
 }
 

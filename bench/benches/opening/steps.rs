@@ -34,10 +34,9 @@ pub fn all(criterion: &mut Criterion<ThreadTime>) {
         let (height, shares) = (height(BATCH), shares(BATCH));
         move || {
             let own = height.dealt.keys[OWN].shares(&admit(height));
-            // The others' shares, and this member's own in place of the last one's.
+            // The others' shares, and this member's own, which is the first of the quorum.
             let own = Column { member: OWN, shares: &own };
-            let others = columns(&shares[..shares.len() - 1]);
-            decide(height, &[others, vec![own]].concat());
+            decide(height, &[vec![own], columns(&shares[1..])].concat());
         }
     });
     measure(criterion, &format!("open::blame/batch={BATCH}"), BATCH, || {

@@ -10,7 +10,7 @@ use std::{
 };
 
 use blindfold_bench::{
-    clock::{measure_with, process_time},
+    clock::{criterion, measure_with, process_time, quick},
     limits::{MEMBERS, MESSAGE_BYTES},
     ordered::Ordered,
     results::{SpeedUp, THREADS_FILE},
@@ -69,6 +69,11 @@ impl Rounds {
     }
 }
 
+/// More samples than elsewhere: each is a chance that no other program runs.
+pub fn settings() -> Criterion<WallTime> {
+    criterion(WallTime).sample_size(if quick() { 10 } else { 30 })
+}
+
 /// Work on some threads.
 type Work = fn(&World, usize);
 
@@ -116,6 +121,7 @@ impl World {
         let batch = ordered.order(envelopes.clone());
         let shares = ordered
             .quorum()
+            .into_iter()
             .map(|member| (member as u32, ordered.shares(member, &envelopes)))
             .collect();
         Self { ordered, envelopes, batch, shares }
