@@ -5,7 +5,7 @@
 //!   RPC  ── submit ──┐                              ┌─▶ receipt, once it is stored
 //!                    ├─▶ batch ───▶ check ──▶ admit ┤
 //!   peer ── gossip ──┘   (≤ 128,    (a worker)      └─▶ gossip to all members (submitted ones only)
-//!                         ≤ 10 ms)
+//!                         ≤ 20 ms)
 //! ```
 //!
 //! Proofs that are checked together cost a fraction of what each costs alone. So a batch takes all that is
@@ -45,7 +45,7 @@ pub const POOL_QUEUE: usize = 1_024;
 /// Envelopes checked together.
 pub const CHECK_BATCH: usize = 128;
 /// How long a batch waits for company, once there is traffic.
-pub const CHECK_WAIT: Duration = Duration::from_millis(10);
+pub const CHECK_WAIT: Duration = Duration::from_millis(20);
 /// There is traffic if the batch before began this short a time ago.
 const TRAFFIC: Duration = Duration::from_millis(50);
 /// How often submitted envelopes that are still pooled are gossiped again.

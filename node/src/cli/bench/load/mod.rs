@@ -246,6 +246,8 @@ fn measure(
     if per_transaction_us > 0.0 {
         report.limit_per_s = bench.cores as f64 * 1e6 / per_transaction_us;
         report.ratio = report.sustained_per_s / report.limit_per_s;
+        let free = (bench.cores as f64 - report.full.others_cores).max(f64::EPSILON);
+        report.ratio_of_free_cores = report.ratio * bench.cores as f64 / free;
     }
     processes.members.iter_mut().try_for_each(|member| member.check_alive())?;
     let stop = || Ok(interrupted.load(Ordering::Relaxed));

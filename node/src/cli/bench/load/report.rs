@@ -70,6 +70,8 @@ pub struct Report {
     pub limit_per_s: f64,
     /// The first as a share of the second.
     pub ratio: f64,
+    /// The same against the cores that nothing else used: what a machine of its own would show.
+    pub ratio_of_free_cores: f64,
     /// Sealed transactions released without proof of finality.
     pub opened_before_final: usize,
     /// Signed share bundles checked for that.
@@ -109,10 +111,11 @@ impl Report {
                 self.envelope_bytes
             ),
             format!(
-                "sustained {:.0} of {:.0} a second that the machine could carry: {:.0} %",
+                "sustained {:.0} of {:.0} a second that the machine could carry: {:.0} % ({:.0} % of the free cores)",
                 self.sustained_per_s,
                 self.limit_per_s,
-                self.ratio * 100.0
+                self.ratio * 100.0,
+                self.ratio_of_free_cores * 100.0
             ),
             String::new(),
             format!("{:<44}{:>12}{:>12}", "", "full", "half load"),
