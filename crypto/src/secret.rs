@@ -30,8 +30,25 @@ const DIGITS: usize = 32;
 /// Odd multiples 1, 3 … 15.
 const ROWS: usize = 1 << (WIDTH - 1);
 
+/// Fewer points are multiplied one by one: they are too few to pay for the inversions.
+const FEWEST_LANES: usize = 30;
+
 /// scalar·point for each point, in constant time.
 pub(crate) fn mul_secret_all(points: &[Subgroup], scalar: &Scalar) -> Vec<CurvePoint> {
+    let few = points.len() % LANES;
+    let (many, few) = points.split_at(points.len() - if few < FEWEST_LANES { few } else { 0 });
+    let mut products = mul_secret_abreast(many, scalar);
+    products.extend(few.iter().map(|point| {
+        let mut product = point.mul_secret(scalar);
+        let point = product.to_affine();
+        product.wipe();
+        point
+    }));
+    products
+}
+
+/// As [`mul_secret_all`], however few the points are.
+pub(crate) fn mul_secret_abreast(points: &[Subgroup], scalar: &Scalar) -> Vec<CurvePoint> {
     let halves = [Half::Low, Half::High].map(|half| Recoded::new(&split_secret(scalar), half));
     let mut lanes = Lanes::default();
     points.chunks(LANES).flat_map(|points| chunk(&mut lanes, points, &halves)).collect()
@@ -195,6 +212,7 @@ mod tests {
             .collect();
         let expected: Vec<_> =
             points.iter().map(|point| point.mul_secret(by).to_affine()).collect();
+        assert_eq!(mul_secret_abreast(&points, by), expected);
         assert_eq!(mul_secret_all(&points, by), expected);
         let public = split(by);
         assert_eq!(*split_secret(by), [public.low, public.high]);

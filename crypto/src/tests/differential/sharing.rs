@@ -4,6 +4,7 @@ use proptest::test_runner::TestCaseError;
 
 use super::*;
 use crate::group::Subgroup;
+use crate::secret::mul_secret_abreast;
 
 /// z² for the parameter z of the curve: keys are divided by it.
 const Z_SQUARED: u128 = 0xac45_a401_0001_a402_0000_0001_0000_0000;
@@ -118,6 +119,12 @@ fn check(key: &Key, points: &[EphemeralPoint]) -> Result<(), TestCaseError> {
     let together = key.shares(points);
     let alone: Vec<_> = points.iter().map(|u| key.share(u)).collect();
     prop_assert_eq!(&together, &alone);
+    // The way of many points, also for few.
+    let scalar = key.expose(Scalar::from_be_bytes).unwrap();
+    let subgroup: Vec<_> = points.iter().map(|u| u.0).collect();
+    let abreast = mul_secret_abreast(&subgroup, &scalar);
+    let abreast: Vec<_> = abreast.iter().map(|point| Share(point.to_raw())).collect();
+    prop_assert_eq!(&abreast, &alone);
     // Twenty times as slow as the others.
     for (u, share) in points.iter().zip(&together).take(2) {
         prop_assert_eq!(share, &textbook(&key, u));
