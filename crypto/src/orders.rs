@@ -10,7 +10,7 @@
 use crate::domain;
 use crate::group::CurvePoint;
 use crate::hash::keccak;
-use crate::lanes::Lanes;
+use crate::lanes::{LANES, Lanes};
 
 /// How likely a point of another order is missed.
 #[derive(Clone, Copy)]
@@ -82,16 +82,17 @@ fn sums(
     seed: &[u8; 32],
     soundness: Soundness,
 ) -> Vec<CurvePoint> {
-    let tables = tables(lanes, points);
     let mut coefficients = Coefficients::new(seed);
     let mut sums = vec![CurvePoint::default(); soundness.sums()];
     let mut chosen = vec![0i8; sums.len()];
-    for table in tables.chunks_exact(TABLE) {
-        chosen.fill_with(|| coefficients.next());
-        lanes.add(&mut sums, |sum| {
-            let multiple = table[usize::from(chosen[sum].unsigned_abs())];
-            Some(if chosen[sum] < 0 { multiple.negate() } else { multiple })
-        });
+    for points in points.chunks(LANES * BLOCK_POINTS) {
+        for table in tables(lanes, points).chunks_exact(TABLE) {
+            chosen.fill_with(|| coefficients.next());
+            lanes.add(&mut sums, |sum| {
+                let multiple = table[usize::from(chosen[sum].unsigned_abs())];
+                Some(if chosen[sum] < 0 { multiple.negate() } else { multiple })
+            });
+        }
     }
     sums
 }
@@ -184,7 +185,8 @@ mod tests {
     fn finds_every_small_order_at_every_place() {
         let lanes = &mut Lanes::default();
         let soundness = Soundness::Bits128;
-        let count = 3 * soundness.singles() + 1;
+        // More than one round of tables.
+        let count = LANES * BLOCK_POINTS + 1;
         let good = points(count);
         assert!(outside_subgroup(lanes, &good, &[1; 32], soundness).is_empty());
         for (case, order) in SMALL_ORDERS.iter().enumerate() {
