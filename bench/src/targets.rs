@@ -15,8 +15,8 @@ const REFERENCE_NS: &[(&str, f64)] = &[
     ("final_exponentiation/pairs=1", 280_000.0),
 ];
 
-/// How many times as long as there `blst` takes here for the same: the geometric mean over [`REFERENCE_NS`].
-/// `None` unless all were measured.
+/// How many times as long `blst` takes here as on the machine that the targets are stated for: the geometric
+/// mean over some primitives. `None` unless all were measured.
 pub fn slowness(results: &Results) -> Option<f64> {
     let logarithms = REFERENCE_NS
         .iter()
