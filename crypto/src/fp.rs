@@ -1,5 +1,7 @@
 //! The base field of BLS12-381 on `blst`: what [`crate::lanes`] computes with.
 
+use std::mem::MaybeUninit;
+
 use blst::*;
 
 /// An element of the base field, in `blst`'s Montgomery form.
@@ -10,10 +12,12 @@ pub(crate) struct Fp(pub(crate) blst_fp);
 macro_rules! binary {
     ($name:ident, $function:ident) => {
         pub(crate) fn $name(&self, other: &Self) -> Self {
-            let mut out = blst_fp::default();
-            // SAFETY: three pointers to field elements.
-            unsafe { $function(&mut out, &self.0, &other.0) };
-            Self(out)
+            let mut out = MaybeUninit::<blst_fp>::uninit();
+            // SAFETY: three pointers to field elements; the first is written in full.
+            unsafe {
+                $function(out.as_mut_ptr(), &self.0, &other.0);
+                Self(out.assume_init())
+            }
         }
     };
 }
@@ -31,24 +35,30 @@ impl Fp {
     }
 
     pub(crate) fn square(&self) -> Self {
-        let mut out = blst_fp::default();
-        // SAFETY: two pointers to field elements.
-        unsafe { blst_fp_sqr(&mut out, &self.0) };
-        Self(out)
+        let mut out = MaybeUninit::<blst_fp>::uninit();
+        // SAFETY: two pointers to field elements; the first is written in full.
+        unsafe {
+            blst_fp_sqr(out.as_mut_ptr(), &self.0);
+            Self(out.assume_init())
+        }
     }
 
     pub(crate) fn triple(&self) -> Self {
-        let mut out = blst_fp::default();
-        // SAFETY: two pointers to field elements.
-        unsafe { blst_fp_mul_by_3(&mut out, &self.0) };
-        Self(out)
+        let mut out = MaybeUninit::<blst_fp>::uninit();
+        // SAFETY: two pointers to field elements; the first is written in full.
+        unsafe {
+            blst_fp_mul_by_3(out.as_mut_ptr(), &self.0);
+            Self(out.assume_init())
+        }
     }
 
     pub(crate) fn negate(&self) -> Self {
-        let mut out = blst_fp::default();
-        // SAFETY: two pointers to field elements.
-        unsafe { blst_fp_cneg(&mut out, &self.0, true) };
-        Self(out)
+        let mut out = MaybeUninit::<blst_fp>::uninit();
+        // SAFETY: two pointers to field elements; the first is written in full.
+        unsafe {
+            blst_fp_cneg(out.as_mut_ptr(), &self.0, true);
+            Self(out.assume_init())
+        }
     }
 
     /// Multiplicative inverse; zero for zero.
@@ -59,7 +69,8 @@ impl Fp {
         Self(out)
     }
 
+    #[inline]
     pub(crate) fn is_zero(&self) -> bool {
-        *self == Self::default()
+        self.0.l.iter().fold(0, |sum, limb| sum | limb) == 0
     }
 }

@@ -212,9 +212,10 @@ impl CurvePoint {
         }
     }
 
+    #[inline]
     pub(crate) fn is_infinity(&self) -> bool {
-        // SAFETY: reads one affine point.
-        unsafe { blst_p1_affine_is_inf(&self.0) }
+        // How `blst` writes infinity in affine coordinates.
+        self.0.x.l.iter().chain(&self.0.y.l).fold(0, |sum, limb| sum | limb) == 0
     }
 
     pub(crate) fn x(&self) -> Fp {
