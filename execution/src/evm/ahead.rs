@@ -36,7 +36,7 @@ impl DecodedAhead {
         Self { chain_id, decoded: Arc::default() }
     }
 
-    /// Decodes an opened message, recovers its sender, and keeps both until [`take`](Self::take).
+    /// Decodes an opened message, recovers its sender, and keeps both until the height is executed.
     pub fn decode(&self, message: &[u8], gas_class: u64) {
         let key = (keccak256(message), gas_class);
         let decoded = Transaction::decode(message, self.chain_id, gas_class);
