@@ -142,11 +142,24 @@ impl SecretComb {
 
 /// The multiple that an odd digit stands for; reads the whole row.
 fn choose(chosen: &mut CurvePoint, row: &[CurvePoint], digit: i8) {
-    // All ones for a negative digit.
-    let sign = digit >> 7;
-    let magnitude = ((digit ^ sign) - sign) as u8;
+    let digit = OddDigit::new(digit);
     for (place, multiple) in (0u8..).zip(row) {
-        chosen.assign_if(multiple, place.ct_eq(&(magnitude >> 1)));
+        chosen.assign_if(multiple, place.ct_eq(&digit.place));
     }
-    chosen.assign_if(&chosen.negate(), Choice::from(black_box(sign as u8 & 1)));
+    chosen.assign_if(&chosen.negate(), digit.negative);
+}
+
+/// A secret odd digit: where its multiple stands among 1, 3, 5 …, and whether it is negated.
+pub(crate) struct OddDigit {
+    pub(crate) place: u8,
+    pub(crate) negative: Choice,
+}
+
+impl OddDigit {
+    pub(crate) fn new(digit: i8) -> Self {
+        // All ones for a negative digit.
+        let sign = digit >> 7;
+        let magnitude = ((digit ^ sign) - sign) as u8;
+        Self { place: magnitude >> 1, negative: Choice::from(black_box(sign as u8 & 1)) }
+    }
 }

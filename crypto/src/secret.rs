@@ -20,6 +20,7 @@ use std::hint::black_box;
 use subtle::{Choice, ConstantTimeEq};
 use zeroize::{Zeroize, Zeroizing};
 
+use crate::comb::OddDigit;
 use crate::group::{CurvePoint, Scalar, Subgroup};
 use crate::lanes::{LANES, Lanes, Z_SQUARED};
 
@@ -108,18 +109,15 @@ fn rotated(points: &[CurvePoint]) -> Vec<CurvePoint> {
 
 /// The multiples that an odd digit stands for; reads every row.
 fn choose(chosen: &mut [CurvePoint], table: &[Vec<CurvePoint>], digit: i8) {
-    // All ones for a negative digit.
-    let sign = digit >> 7;
-    let magnitude = ((digit ^ sign) - sign) as u8;
-    let negative = Choice::from(black_box(sign as u8 & 1));
+    let digit = OddDigit::new(digit);
     for (row, points) in (0u8..).zip(table) {
-        let wanted = row.ct_eq(&(magnitude >> 1));
+        let wanted = row.ct_eq(&digit.place);
         for (chosen, point) in chosen.iter_mut().zip(points) {
             chosen.assign_if(point, wanted);
         }
     }
     for chosen in chosen {
-        chosen.assign_if(&chosen.negate(), negative);
+        chosen.assign_if(&chosen.negate(), digit.negative);
     }
 }
 
