@@ -141,7 +141,10 @@ fn everybody_hears_everybody_in_order() {
         // Two ends, one connection per pair.
         let links: u64 = nodes.iter().map(|node| node.control.stats().links_opened).sum();
         assert_eq!(links, 12);
-        let stats = nodes[0].control.channel_stats(&keys[1], "small").expect("known");
+        // A meter counts a message after it was handed on.
+        let stats = || nodes[0].control.channel_stats(&keys[1], "small").expect("known");
+        until("all counted", || stats().sent_bytes >= 15 && stats().received_bytes >= 15).await;
+        let stats = stats();
         assert_eq!((stats.sent_messages, stats.sent_bytes), (3, 15));
         assert_eq!((stats.received_messages, stats.received_bytes), (3, 15));
     });
