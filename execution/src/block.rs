@@ -8,8 +8,9 @@ use alloy_primitives::{Address, B256, Bloom, Bytes, Log, U256};
 use alloy_rlp::{Decodable, Encodable, RlpDecodable, RlpEncodable};
 use blindfold_wire::{SkipReason, TxStatus};
 
+use crate::access::AccessRecord;
 use crate::evm::Transaction;
-use crate::state::{Layer, StateWrites};
+use crate::state::{Layer, StateDiff, StateWrites};
 
 /// First byte of a stored [`BlockRecord`].
 pub const BLOCK_RECORD_VERSION: u8 = 1;
@@ -210,8 +211,12 @@ impl BlockRecord {
 pub struct ExecutedBlock {
     /// What is stored and served.
     pub record: Arc<BlockRecord>,
-    /// What changed in the state; extends the parent state.
+    /// What changed in the store; extends the parent state.
     pub layer: Arc<Layer>,
+    /// What changed in the state.
+    pub diff: Arc<StateDiff>,
+    /// What every position read and changed.
+    pub access: Arc<AccessRecord>,
 }
 
 impl ExecutedBlock {

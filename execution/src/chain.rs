@@ -8,10 +8,10 @@ use blindfold_wire::{Block, Genesis, GenesisAccount, executed_root, opening_root
 use crate::block::{BlockRecord, ExecutedBlock};
 use crate::contracts;
 use crate::escrow::{self, ESCROW_ADDRESS, MAX_EXECUTED_LAG};
-use crate::evm::{BlockFacts, empty_header};
+use crate::evm::{BlockFacts, SPEC, empty_header};
 use crate::state::{
-    Account, Column, Finished, Layer, MemoryStore, Overlay, ParentState, StateWrite, StateWrites,
-    StoreError, Tip,
+    Account, Column, Layer, MemoryStore, Overlay, ParentState, Sealed, StateWrite, StateWrites,
+    StoreError, Tip, seal,
 };
 
 /// Heights back from a block whose hashes `BLOCKHASH` returns.
@@ -70,22 +70,27 @@ pub fn genesis_block(genesis: &Genesis) -> Result<ExecutedBlock, GenesisStateErr
     let base_fee_wei = u64::try_from(genesis.params.initial_base_fee)
         .map_err(|_| GenesisStateError::BaseFeeRange)?;
 
-    let mut overlay = Overlay::new(ParentState::void(Arc::new(MemoryStore::new())));
+    let void = ParentState::void(Arc::new(MemoryStore::new()));
+    let mut overlay = Overlay::new(Arc::new(void.clone()));
     for account in &genesis.alloc {
         put_account(&mut overlay, account)?;
     }
     put_escrow(&mut overlay, genesis)?;
-    let Finished { state_root, mut writes, .. } = overlay.finish(0, ESCROW_ADDRESS)?;
+    let (diff, _) = overlay.finish();
+    let Sealed { state_root, mut writes, .. } = seal(&void, &diff, 0, ESCROW_ADDRESS)?;
 
     let digest = Block::genesis(genesis).digest();
     let facts = BlockFacts {
+        spec: SPEC,
         chain_id: genesis.chain_id,
         height: 0,
         beneficiary: Address::ZERO,
         timestamp_s: genesis.timestamp_ms / 1_000,
         gas_limit: genesis.params.block_gas_limit,
         base_fee_wei,
-        prev_randao: keccak256(digest),
+        difficulty: U256::ZERO,
+        prev_randao: Some(keccak256(digest)),
+        excess_blob_gas: Some(0),
     };
     let mut header = empty_header(&facts, digest);
     header.state_root = state_root;
@@ -110,6 +115,8 @@ pub fn genesis_block(genesis: &Genesis) -> Result<ExecutedBlock, GenesisStateErr
             executed_root: executed_root(state_root, opening_root),
         }),
         layer: Arc::new(Layer { tip, writes: StateWrites::new(writes) }),
+        diff: Arc::new(diff),
+        access: Arc::default(),
     })
 }
 

@@ -89,13 +89,14 @@ pub(crate) fn take(
     due_wei: U256,
 ) -> Result<U256, StoreError> {
     let balance = overlay.storage(ESCROW_ADDRESS, balance_slot(payer))?;
-    let pending = overlay.storage(ESCROW_ADDRESS, pending_slot(payer))?;
     let from_balance = due_wei.min(balance);
-    let from_pending = (due_wei - from_balance).min(pending);
-    let taken = from_balance + from_pending;
     overlay.set_storage(ESCROW_ADDRESS, balance_slot(payer), balance - from_balance)?;
-    if !from_pending.is_zero() {
+    let mut taken = from_balance;
+    if from_balance < due_wei {
+        let pending = overlay.storage(ESCROW_ADDRESS, pending_slot(payer))?;
+        let from_pending = (due_wei - from_balance).min(pending);
         overlay.set_storage(ESCROW_ADDRESS, pending_slot(payer), pending - from_pending)?;
+        taken += from_pending;
     }
     let mut contract = overlay.account(ESCROW_ADDRESS)?.unwrap_or_default();
     contract.balance = contract.balance.saturating_sub(taken);

@@ -40,6 +40,7 @@
 //! - The system calls of EIP-2935 and EIP-4788 are not made; `BLOCKHASH` works for 256 heights.
 //! - Skipped transactions are public once opened, and may be valid later or elsewhere.
 
+mod access;
 mod block;
 mod chain;
 pub mod contracts;
@@ -53,6 +54,7 @@ pub mod testkit;
 #[cfg(test)]
 mod tests;
 
+pub use access::{AccessRecord, AccountAccess};
 pub use block::{
     BLOCK_RECORD_VERSION, BlockRecord, ExecutedBlock, Outcome, Receipt, RecordError, Verdict,
 };

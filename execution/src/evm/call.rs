@@ -1,5 +1,7 @@
 //! Calls that change nothing: `eth_call` and `eth_estimateGas`.
 
+use std::sync::Arc;
+
 use alloy_eips::eip2930::AccessList;
 use alloy_eips::eip7702::SignedAuthorization;
 use alloy_primitives::{Address, B256, Bytes, TxKind, U256};
@@ -11,8 +13,9 @@ use revm::context_interface::result::{EVMError, ExecutionResult};
 
 use blindfold_wire::{Genesis, SkipReason};
 
-use super::{BlockFacts, build, skip_reason};
-use crate::state::{Overlay, ParentState, StateError};
+use super::database::Reader;
+use super::{BlockFacts, CodeCache, SPEC, build, skip_reason};
+use crate::state::{BlockView, Overlay, ParentState, StateError};
 
 /// Gas an estimate may be above the smallest sufficient limit, as a share: one in this many.
 const ESTIMATE_TOLERANCE_DIVISOR: u64 = 64;
@@ -211,16 +214,20 @@ fn run(
 ) -> Result<ExecutionResult, CallError> {
     let tip = state.tip();
     let facts = BlockFacts {
+        spec: SPEC,
         chain_id: settings.chain_id,
         height: tip.height,
         beneficiary: Address::ZERO,
         timestamp_s: tip.timestamp_s,
         gas_limit: settings.block_gas_limit.max(gas_limit),
         base_fee_wei: tip.base_fee_wei,
-        prev_randao: B256::ZERO,
+        difficulty: U256::ZERO,
+        prev_randao: Some(B256::ZERO),
+        excess_blob_gas: Some(0),
     };
-    let mut overlay = Overlay::new(state.clone());
-    let mut evm = build(&mut overlay, &facts, |cfg| {
+    let overlay = Overlay::new(Arc::new(BlockView::new(state.clone())));
+    let reader = Reader { overlay, codes: CodeCache::default() };
+    let mut evm = build(reader, &facts, |cfg| {
         cfg.disable_nonce_check = true;
         cfg.disable_base_fee = true;
         cfg.disable_eip3607 = true;

@@ -1,17 +1,26 @@
 //! The EVM: revm, and what it takes to feed it. No revm type leaves this module's parent crate.
 
 mod ahead;
+mod assemble;
 mod call;
+mod codes;
 mod database;
+mod engine;
+mod in_order;
+mod job;
 mod sequential;
 mod transaction;
 
 pub use ahead::{DecodedAhead, MAX_DECODED_AHEAD};
+pub(crate) use assemble::empty_header;
 pub use call::{
     CallError, CallOutcome, CallRequest, CallSettings, call, estimate_gas, revert_message,
 };
+pub(crate) use codes::CodeCache;
+pub(crate) use engine::{Engine, Finished, Run, Sequential};
+pub(crate) use in_order::InOrder;
+pub(crate) use job::{Body, Charge, Job, JobResult, Ran};
 pub use sequential::SequentialExecutor;
-pub(crate) use sequential::empty_header;
 pub use transaction::Transaction;
 
 use alloy_primitives::{Address, B256, U256};
@@ -30,13 +39,20 @@ pub(crate) const SPEC: SpecId = SpecId::OSAKA;
 /// What a block tells its transactions.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BlockFacts {
+    /// The rules it runs under.
+    pub(crate) spec: SpecId,
     pub(crate) chain_id: u64,
     pub(crate) height: u64,
     pub(crate) beneficiary: Address,
     pub(crate) timestamp_s: u64,
     pub(crate) gas_limit: u64,
     pub(crate) base_fee_wei: u64,
-    pub(crate) prev_randao: B256,
+    /// Zero since the merge.
+    pub(crate) difficulty: U256,
+    /// None before the merge.
+    pub(crate) prev_randao: Option<B256>,
+    /// Excess blob gas; none before Cancun.
+    pub(crate) excess_blob_gas: Option<u64>,
 }
 
 impl BlockFacts {
@@ -47,9 +63,11 @@ impl BlockFacts {
             timestamp: U256::from(self.timestamp_s),
             gas_limit: self.gas_limit,
             basefee: self.base_fee_wei,
-            difficulty: U256::ZERO,
-            prevrandao: Some(self.prev_randao),
-            blob_excess_gas_and_price: Some(BlobExcessGasAndPrice::new_with_spec(0, SPEC)),
+            difficulty: self.difficulty,
+            prevrandao: self.prev_randao,
+            blob_excess_gas_and_price: self
+                .excess_blob_gas
+                .map(|excess| BlobExcessGasAndPrice::new_with_spec(excess, self.spec)),
             slot_num: 0,
         }
     }
@@ -61,7 +79,8 @@ pub(crate) fn build<DB: Database>(
     facts: &BlockFacts,
     configure: impl FnOnce(&mut CfgEnv),
 ) -> MainnetEvm<MainnetContext<DB>> {
-    let context: Context<BlockEnv, TxEnv, CfgEnv, DB, Journal<DB>, ()> = Context::new(db, SPEC);
+    let context: Context<BlockEnv, TxEnv, CfgEnv, DB, Journal<DB>, ()> =
+        Context::new(db, facts.spec);
     context
         .modify_cfg_chained(|cfg| {
             cfg.chain_id = facts.chain_id;

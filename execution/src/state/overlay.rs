@@ -1,118 +1,150 @@
-//! What a block has changed so far, over its parent state; and the state root it ends in.
+//! What a block has changed so far, over the state before it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use alloy_primitives::map::{AddressMap, B256Map, U256Map, hash_map::Entry as At};
 use alloy_primitives::{Address, B256, Bytes, KECCAK256_EMPTY, U256, keccak256};
 
-use super::account::{Account, AccountRow, storage_key, storage_prefix};
-use super::parent::ParentState;
-use super::store::{Column, StateWrite, StoreError};
-use super::trie::{NodeSource, PathTrie, StateTrie};
+use super::account::Account;
+use super::diff::{AccountDiff, StateDiff};
+use super::store::StoreError;
+use super::view::StateView;
+use crate::access::{AccessRecord, AccountAccess};
 
 /// An account as the block has left it.
-#[derive(Clone, Debug, Default)]
-struct Changed {
+#[derive(Clone, Debug)]
+struct Entry {
+    /// Before the block.
+    former: Option<Account>,
     /// `None`: not part of the state.
-    account: Option<Account>,
-    /// The parent's storage is gone: the account was created or destroyed in this block.
+    now: Option<Account>,
+    /// The former storage is gone: the account was created or destroyed in this block.
     wiped: bool,
-    /// Slots written in this block, since the last wipe.
-    storage: BTreeMap<U256, U256>,
+    slots: U256Map<Slot>,
+    /// The last position that accessed it; see [`Overlay::begin`].
+    seen: u32,
 }
 
-/// A slot that the block changed, with the value its parent had.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct FormerSlot {
-    pub(crate) slot: U256,
-    pub(crate) value: U256,
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    former: U256,
+    now: U256,
+    seen: u32,
 }
 
-/// What [`Overlay::finish`] computes.
-pub(crate) struct Finished {
-    pub(crate) state_root: B256,
-    pub(crate) writes: Vec<StateWrite>,
-    /// Changed slots of the watched account, ordered by slot.
-    pub(crate) watched: Vec<FormerSlot>,
+/// What a position first saw of what it accessed.
+#[derive(Default)]
+struct Seen {
+    accounts: Vec<(Address, Option<Account>)>,
+    slots: Vec<(Address, U256, U256)>,
 }
 
-/// The changes of one block over its parent. Reads fall through to the parent; rows once read are
-/// kept for the block.
+/// The changes of one block over the state before it. Reads fall through; what was read once is kept.
 pub(crate) struct Overlay {
-    parent: ParentState,
-    changed: BTreeMap<Address, Changed>,
-    codes: BTreeMap<B256, Bytes>,
-    rows: HashMap<Address, Option<AccountRow>>,
-    slots: HashMap<(Address, U256), U256>,
+    view: Arc<dyn StateView>,
+    /// Before EIP-161 an account could be empty and yet be part of the state.
+    keep_empty: bool,
+    accounts: AddressMap<Entry>,
+    codes: B256Map<Bytes>,
+    /// Number of the position being executed, from 1; 0 before the first.
+    position: u32,
+    seen: Seen,
+    access: Option<AccessRecord>,
 }
 
 impl Overlay {
-    pub(crate) fn new(parent: ParentState) -> Self {
+    pub(crate) fn new(view: Arc<dyn StateView>) -> Self {
         Self {
-            parent,
-            changed: BTreeMap::new(),
-            codes: BTreeMap::new(),
-            rows: HashMap::new(),
-            slots: HashMap::new(),
+            view,
+            keep_empty: false,
+            accounts: AddressMap::default(),
+            codes: B256Map::default(),
+            position: 0,
+            seen: Seen::default(),
+            access: None,
         }
     }
 
-    pub(crate) const fn parent(&self) -> &ParentState {
-        &self.parent
+    /// Keeps empty accounts in the state, as before EIP-161.
+    pub(crate) const fn keep_empty(&mut self) {
+        self.keep_empty = true;
     }
 
-    fn parent_row(&mut self, address: Address) -> Result<Option<AccountRow>, StoreError> {
-        if let Some(row) = self.rows.get(&address) {
-            return Ok(*row);
-        }
-        let row = self.parent.row(address)?;
-        self.rows.insert(address, row);
-        Ok(row)
+    /// Has every position's reads and changes recorded.
+    pub(crate) fn record_access(&mut self) {
+        self.access = Some(AccessRecord::default());
     }
 
-    fn parent_slot(&mut self, address: Address, slot: U256) -> Result<U256, StoreError> {
-        if let Some(value) = self.slots.get(&(address, slot)) {
-            return Ok(*value);
-        }
-        let value = match self.parent_row(address)? {
-            Some(row) => self.parent.storage_of(address, row.incarnation, slot)?,
-            None => U256::ZERO,
+    fn entry(&mut self, address: Address) -> Result<&mut Entry, StoreError> {
+        let entry = match self.accounts.entry(address) {
+            At::Occupied(at) => at.into_mut(),
+            At::Vacant(at) => at.insert(Entry::of(self.view.account(address)?)),
         };
-        self.slots.insert((address, slot), value);
-        Ok(value)
+        if self.access.is_some() && entry.seen != self.position {
+            entry.seen = self.position;
+            self.seen.accounts.push((address, entry.now));
+        }
+        Ok(entry)
+    }
+
+    fn slot(&mut self, address: Address, slot: U256) -> Result<&mut Slot, StoreError> {
+        let recorded = self.access.is_some();
+        let entry = match self.accounts.entry(address) {
+            At::Occupied(at) => at.into_mut(),
+            At::Vacant(at) => at.insert(Entry::of(self.view.account(address)?)),
+        };
+        if recorded && entry.seen != self.position {
+            entry.seen = self.position;
+            self.seen.accounts.push((address, entry.now));
+        }
+        let at = match entry.slots.entry(slot) {
+            At::Occupied(at) => at.into_mut(),
+            At::Vacant(at) => {
+                let value = match entry.wiped {
+                    true => U256::ZERO,
+                    false => self.view.storage(address, slot)?,
+                };
+                at.insert(Slot { former: value, now: value, seen: 0 })
+            }
+        };
+        if recorded && at.seen != self.position {
+            at.seen = self.position;
+            self.seen.slots.push((address, slot, at.now));
+        }
+        Ok(at)
     }
 
     pub(crate) fn account(&mut self, address: Address) -> Result<Option<Account>, StoreError> {
-        match self.changed.get(&address) {
-            Some(changed) => Ok(changed.account),
-            None => Ok(self.parent_row(address)?.map(|row| row.account)),
-        }
+        Ok(self.entry(address)?.now)
     }
 
     pub(crate) fn storage(&mut self, address: Address, slot: U256) -> Result<U256, StoreError> {
-        if let Some(changed) = self.changed.get(&address) {
-            if let Some(value) = changed.storage.get(&slot) {
-                return Ok(*value);
-            }
-            if changed.wiped {
-                return Ok(U256::ZERO);
-            }
-        }
-        self.parent_slot(address, slot)
+        Ok(self.slot(address, slot)?.now)
     }
 
-    pub(crate) fn code(&self, code_hash: B256) -> Result<Bytes, StoreError> {
+    pub(crate) fn code(&mut self, code_hash: B256) -> Result<Bytes, StoreError> {
+        if let Some(access) = &mut self.access {
+            access.codes.insert(code_hash);
+        }
         match self.codes.get(&code_hash) {
             Some(code) => Ok(code.clone()),
-            None => self.parent.code(code_hash),
+            None => self.view.code(code_hash),
         }
     }
 
-    fn entry(&mut self, address: Address) -> Result<&mut Changed, StoreError> {
-        if !self.changed.contains_key(&address) {
-            let account = self.parent_row(address)?.map(|row| row.account);
-            self.changed.insert(address, Changed { account, ..Changed::default() });
+    pub(crate) fn block_hash(&mut self, height: u64) -> Result<Option<B256>, StoreError> {
+        if let Some(access) = &mut self.access {
+            access.block_hashes.insert(height);
         }
-        Ok(self.changed.entry(address).or_default())
+        self.view.block_hash(height)
+    }
+
+    /// Notes that a code was read from a cache.
+    pub(crate) fn note_code(&mut self, code_hash: B256) {
+        if let Some(access) = &mut self.access {
+            access.codes.insert(code_hash);
+        }
     }
 
     /// Sets an account; an empty one leaves the state (EIP-161) and takes its storage with it.
@@ -121,18 +153,19 @@ impl Overlay {
         address: Address,
         account: Account,
     ) -> Result<(), StoreError> {
+        let gone = account.is_empty() && !self.keep_empty;
         let entry = self.entry(address)?;
-        if account.is_empty() {
-            *entry = Changed { account: None, wiped: true, storage: BTreeMap::new() };
+        if gone {
+            entry.leave();
         } else {
-            entry.account = Some(account);
+            entry.now = Some(account);
         }
         Ok(())
     }
 
     /// Takes an account and its storage out of the state.
     pub(crate) fn destroy(&mut self, address: Address) -> Result<(), StoreError> {
-        *self.entry(address)? = Changed { account: None, wiped: true, storage: BTreeMap::new() };
+        self.entry(address)?.leave();
         Ok(())
     }
 
@@ -140,7 +173,15 @@ impl Overlay {
     pub(crate) fn clear_storage(&mut self, address: Address) -> Result<(), StoreError> {
         let entry = self.entry(address)?;
         entry.wiped = true;
-        entry.storage.clear();
+        entry.slots.clear();
+        Ok(())
+    }
+
+    /// Notes that a slot was accessed.
+    pub(crate) fn note_slot(&mut self, address: Address, slot: U256) -> Result<(), StoreError> {
+        if self.access.is_some() {
+            self.slot(address, slot)?;
+        }
         Ok(())
     }
 
@@ -150,7 +191,7 @@ impl Overlay {
         slot: U256,
         value: U256,
     ) -> Result<(), StoreError> {
-        self.entry(address)?.storage.insert(slot, value);
+        self.slot(address, slot)?.now = value;
         Ok(())
     }
 
@@ -173,122 +214,96 @@ impl Overlay {
         self.set_account(address, account)
     }
 
-    /// Computes the state root and everything the store has to take.
-    ///
-    /// `height` becomes the incarnation of every account that came to life in the block. The
-    /// slots of `watched` that changed are returned with the values they had.
-    pub(crate) fn finish(mut self, height: u64, watched: Address) -> Result<Finished, StoreError> {
-        let mut writes = Vec::new();
-        let mut former = Vec::new();
-        let mut accounts = PathTrie::open(
-            Box::new(StoredNodes {
-                state: self.parent.clone(),
-                column: Column::AccountTrie,
-                prefix: Vec::new(),
-            }),
-            self.parent.tip().state_root,
-        );
-
-        for (address, changed) in std::mem::take(&mut self.changed) {
-            let old = self.parent_row(address)?;
-            if address == watched {
-                for (slot, value) in &changed.storage {
-                    let was = self.parent_slot(address, *slot)?;
-                    if was != *value {
-                        former.push(FormerSlot { slot: *slot, value: was });
-                    }
-                }
-            }
-            let Some(account) = changed.account else {
-                if old.is_some() {
-                    writes.push((Column::Accounts, address.to_vec(), None));
-                    accounts.remove(keccak256(address))?;
-                }
-                continue;
-            };
-            let mut row = match old {
-                Some(old) if !changed.wiped => AccountRow { account, ..old },
-                _ => AccountRow::fresh(account, height),
-            };
-            row.storage_root = self.write_storage(address, &row, &changed, &mut writes)?;
-            if old != Some(row) {
-                writes.push((Column::Accounts, address.to_vec(), Some(row.encode())));
-                accounts.insert(keccak256(address), row.trie_leaf())?;
-            }
-        }
-
-        let (state_root, nodes) = accounts.finish();
-        writes
-            .extend(nodes.into_iter().map(|(path, node)| (Column::AccountTrie, path, Some(node))));
-        for (hash, code) in &self.codes {
-            writes.push((Column::Code, hash.to_vec(), Some(code.to_vec())));
-        }
-        Ok(Finished { state_root, writes, watched: former })
+    /// Begins the next position: what was accessed so far counts as accessed by the one before.
+    pub(crate) const fn begin(&mut self) {
+        self.position = self.position.saturating_add(1);
     }
 
-    /// Writes the changed slots of one account and returns its storage root.
-    fn write_storage(
-        &mut self,
+    /// Ends a position: what it accessed enters the record.
+    pub(crate) fn end(&mut self) -> Result<(), StoreError> {
+        if self.access.is_none() {
+            return Ok(());
+        }
+        let Seen { accounts, slots } = std::mem::take(&mut self.seen);
+        let mut accessed: BTreeMap<Address, AccountAccess> = BTreeMap::new();
+        for (address, before) in accounts {
+            let now = self.accounts.get(&address).and_then(|entry| entry.now);
+            let access = self.account_access(address, before, now)?;
+            accessed.insert(address, access);
+        }
+        for (address, slot, before) in slots {
+            let entry = self.accounts.get(&address).ok_or_else(lost)?;
+            let now = entry.slots.get(&slot).map_or(U256::ZERO, |slot| slot.now);
+            let access = accessed.entry(address).or_insert_with(|| AccountAccess::of(address));
+            access.slot(slot, before, now);
+        }
+        if let Some(record) = &mut self.access {
+            record.positions.push(accessed.into_values().map(AccountAccess::sorted).collect());
+        }
+        Ok(())
+    }
+
+    fn account_access(
+        &self,
         address: Address,
-        row: &AccountRow,
-        changed: &Changed,
-        writes: &mut Vec<StateWrite>,
-    ) -> Result<B256, StoreError> {
-        if changed.storage.is_empty() {
-            return Ok(row.storage_root);
-        }
-        let prefix = storage_prefix(address, row.incarnation);
-        let mut trie = PathTrie::open(
-            Box::new(StoredNodes {
-                state: self.parent.clone(),
-                column: Column::StorageTrie,
-                prefix: prefix.clone(),
-            }),
-            row.storage_root,
-        );
-        for (slot, value) in &changed.storage {
-            let was = if changed.wiped { U256::ZERO } else { self.parent_slot(address, *slot)? };
-            if was == *value {
-                continue;
-            }
-            let key = storage_key(address, row.incarnation, *slot);
-            let trie_key = keccak256(slot.to_be_bytes::<32>());
-            if value.is_zero() {
-                writes.push((Column::Storage, key, None));
-                trie.remove(trie_key)?;
-            } else {
-                writes.push((Column::Storage, key, Some(value.to_be_bytes_trimmed_vec())));
-                trie.insert(trie_key, alloy_rlp::encode(value))?;
+        before: Option<Account>,
+        now: Option<Account>,
+    ) -> Result<AccountAccess, StoreError> {
+        let code = |hash| match self.codes.get(&hash) {
+            Some(code) => Ok(code.clone()),
+            None => self.view.code(hash),
+        };
+        AccountAccess::between(address, before, now, code)
+    }
+
+    /// What changed, and the record of accesses if one was kept.
+    pub(crate) fn finish(self) -> (StateDiff, Option<AccessRecord>) {
+        let mut diff =
+            StateDiff { codes: self.codes.into_iter().collect(), ..StateDiff::default() };
+        for (address, entry) in self.accounts {
+            if let Some(changed) = entry.into_diff() {
+                diff.accounts.insert(address, changed);
             }
         }
-        let (root, nodes) = trie.finish();
-        writes.extend(nodes.into_iter().map(|(path, node)| {
-            let mut key = prefix.clone();
-            key.extend_from_slice(&path);
-            (Column::StorageTrie, key, Some(node))
-        }));
-        Ok(root)
+        (diff, self.access)
     }
 }
 
-/// Trie nodes in one column of a state, under a common prefix.
-pub(crate) struct StoredNodes {
-    pub(crate) state: ParentState,
-    pub(crate) column: Column,
-    pub(crate) prefix: Vec<u8>,
+impl Entry {
+    fn of(former: Option<Account>) -> Self {
+        Self { former, now: former, wiped: false, slots: U256Map::default(), seen: 0 }
+    }
+
+    fn leave(&mut self) {
+        self.now = None;
+        self.wiped = true;
+        self.slots.clear();
+    }
+
+    fn into_diff(self) -> Option<AccountDiff> {
+        // Storage of an account that was not there cannot be lost.
+        let wiped = self.wiped && self.former.is_some();
+        let storage: BTreeMap<U256, U256> = match (self.now, self.wiped) {
+            (None, _) => BTreeMap::new(),
+            (Some(_), true) => self
+                .slots
+                .into_iter()
+                .filter(|(_, slot)| !slot.now.is_zero())
+                .map(|(key, slot)| (key, slot.now))
+                .collect(),
+            (Some(_), false) => self
+                .slots
+                .into_iter()
+                .filter(|(_, slot)| slot.now != slot.former)
+                .map(|(key, slot)| (key, slot.now))
+                .collect(),
+        };
+        let changed = self.now != self.former || wiped || !storage.is_empty();
+        changed.then_some(AccountDiff { account: self.now, wiped, storage })
+    }
 }
 
-impl NodeSource for StoredNodes {
-    fn column(&self) -> Column {
-        self.column
-    }
-
-    fn node(&self, path: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        if self.prefix.is_empty() {
-            return self.state.get(self.column, path);
-        }
-        let mut key = self.prefix.clone();
-        key.extend_from_slice(path);
-        self.state.get(self.column, &key)
-    }
+/// An entry that was just made is not there.
+const fn lost() -> StoreError {
+    StoreError::damaged(super::store::Column::Accounts, "overlay entry lost")
 }

@@ -4,8 +4,8 @@ use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
 use alloy_trie::EMPTY_ROOT_HASH;
 
 use super::account::{Account, storage_prefix};
-use super::overlay::StoredNodes;
 use super::parent::ParentState;
+use super::seal::StoredNodes;
 use super::store::{Column, StoreError};
 use super::trie::{PathTrie, StateTrie};
 

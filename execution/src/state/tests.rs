@@ -116,9 +116,13 @@ fn apply(op: &Op, overlay: &mut Overlay, model: &mut Model) {
     }
 }
 
-fn seal(overlay: Overlay, height: u64) -> Arc<Layer> {
-    let Finished { state_root, mut writes, .. } =
-        overlay.finish(height, Address::ZERO).expect("memory");
+fn over(state: &ParentState) -> Overlay {
+    Overlay::new(Arc::new(state.clone()))
+}
+
+fn seal(parent: &ParentState, overlay: Overlay, height: u64) -> Arc<Layer> {
+    let Sealed { state_root, mut writes, .. } =
+        super::seal(parent, &overlay.finish().0, height, Address::ZERO).expect("memory");
     let tip = Tip {
         height,
         block_hash: B256::with_last_byte(height as u8),
@@ -132,7 +136,8 @@ fn seal(overlay: Overlay, height: u64) -> Arc<Layer> {
 
 fn genesis() -> (Arc<MemoryStore>, ParentState) {
     let store = Arc::new(MemoryStore::new());
-    let layer = seal(Overlay::new(ParentState::void(Arc::new(MemoryStore::new()))), 0);
+    let void = ParentState::void(Arc::new(MemoryStore::new()));
+    let layer = seal(&void, over(&void), 0);
     store.apply(layer.writes()).expect("memory");
     let state = ParentState::open(Arc::clone(&store) as Arc<dyn StateStore>).expect("written");
     (store, state)
@@ -190,11 +195,11 @@ proptest! {
         let mut model = Model::new();
         let mut unwritten = VecDeque::new();
         for (height, ops) in (1u64..).zip(&blocks) {
-            let mut overlay = Overlay::new(state.clone());
+            let mut overlay = over(&state);
             for op in ops {
                 apply(op, &mut overlay, &mut model);
             }
-            let layer = seal(overlay, height);
+            let layer = seal(&state, overlay, height);
             prop_assert_eq!(layer.tip().state_root, model_root(&model));
             state = state.extend(Arc::clone(&layer)).expect("next height");
             unwritten.push_back(layer);
@@ -257,11 +262,11 @@ fn a_destroyed_account_starts_again_with_empty_storage() {
         &[Op::Destroy(1), Op::Set(1, 1, 7)],
     ];
     for (height, ops) in (1u64..).zip(rounds) {
-        let mut overlay = Overlay::new(state.clone());
+        let mut overlay = over(&state);
         for op in ops {
             apply(op, &mut overlay, &mut model);
         }
-        let layer = seal(overlay, height);
+        let layer = seal(&state, overlay, height);
         store.apply(layer.writes()).expect("memory");
         state = state.extend(layer).expect("next").prune(height);
         assert_eq!(state.tip().state_root, model_root(&model), "height {height}");
@@ -272,14 +277,14 @@ fn a_destroyed_account_starts_again_with_empty_storage() {
 #[test]
 fn layers_must_follow_and_are_bounded() {
     let (_, mut state) = genesis();
-    let stale = seal(Overlay::new(state.clone()), 2);
+    let stale = seal(&state, over(&state), 2);
     assert!(matches!(state.extend(stale), Err(StateError::NotNext { height: 2, tip: 0 })));
     for height in 1..=MAX_LAYERS as u64 {
-        let layer = seal(Overlay::new(state.clone()), height);
+        let layer = seal(&state, over(&state), height);
         state = state.extend(layer).expect("room");
     }
     let next = state.tip().height + 1;
-    let layer = seal(Overlay::new(state.clone()), next);
+    let layer = seal(&state, over(&state), next);
     assert!(matches!(state.extend(Arc::clone(&layer)), Err(StateError::TooManyLayers)));
     assert!(state.prune(1).extend(layer).is_ok());
 }
@@ -288,7 +293,7 @@ fn layers_must_follow_and_are_bounded() {
 fn a_reader_notices_that_the_store_moved() {
     let (store, state) = genesis();
     state.check_current().expect("same height");
-    let layer = seal(Overlay::new(state.clone()), 1);
+    let layer = seal(&state, over(&state), 1);
     let next = state.extend(Arc::clone(&layer)).expect("next");
     next.check_current().expect("ahead of the store");
     store.apply(layer.writes()).expect("memory");
@@ -300,11 +305,11 @@ fn a_reader_notices_that_the_store_moved() {
 fn a_hole_in_the_trie_is_damage_and_no_panic() {
     let (store, state) = genesis();
     let mut model = Model::new();
-    let mut overlay = Overlay::new(state.clone());
+    let mut overlay = over(&state);
     for who in 0..8 {
         apply(&Op::Set(who, 1, 1), &mut overlay, &mut model);
     }
-    let layer = seal(overlay, 1);
+    let layer = seal(&state, overlay, 1);
     store.apply(layer.writes()).expect("memory");
     let state = state.extend(layer).expect("next").prune(1);
     let holes = store
@@ -314,10 +319,10 @@ fn a_hole_in_the_trie_is_damage_and_no_panic() {
         .map(|(path, _)| (Column::AccountTrie, path, None))
         .collect();
     store.apply(&StateWrites::new(holes)).expect("memory");
-    let mut overlay = Overlay::new(state);
+    let mut overlay = over(&state);
     apply(&Op::Set(3, 2, 2), &mut overlay, &mut model);
     assert!(matches!(
-        overlay.finish(2, Address::ZERO),
+        super::seal(&state, &overlay.finish().0, 2, Address::ZERO),
         Err(StoreError::Damaged { column: Column::AccountTrie, .. })
     ));
 }

@@ -1,0 +1,200 @@
+//! From an opened batch to jobs, and from what became of them to a block.
+
+use std::sync::Arc;
+
+use alloy_consensus::proofs::{calculate_receipt_root, calculate_transaction_root};
+use alloy_consensus::{EMPTY_OMMER_ROOT_HASH, Header};
+use alloy_eips::eip7685::EMPTY_REQUESTS_HASH;
+use alloy_primitives::{B256, Bytes, U256, keccak256};
+use alloy_trie::EMPTY_ROOT_HASH;
+
+use blindfold_wire::{ChainParams, OpenedBatch, OpenedEnvelope, Opening, executed_root};
+
+use super::{BlockFacts, Body, Charge, DecodedAhead, Job, JobResult, Ran, SPEC, Transaction};
+use crate::access::AccessRecord;
+use crate::block::{BlockRecord, ExecutedBlock, Outcome, Receipt, Verdict};
+use crate::chain::tip_writes;
+use crate::escrow::{self, ESCROW_ADDRESS};
+use crate::executor::{BlockContext, ExecutionError};
+use crate::state::{Layer, ParentState, Sealed, StateDiff, StateWrites, Tip, seal};
+
+/// Decodes what an envelope held, and puts down what it costs: a position ready to run, and the transaction
+/// it holds if there is one.
+pub(crate) fn prepare(
+    item: &OpenedEnvelope,
+    ahead: &DecodedAhead,
+    facts: &BlockFacts,
+) -> (Job, Option<Transaction>) {
+    let header = item.envelope.header();
+    let charge = Charge::new(
+        item.envelope.payer(),
+        header.clone(),
+        item.envelope.size_bytes(),
+        u128::from(facts.base_fee_wei),
+    );
+    let (body, transaction) = match &item.opening {
+        Opening::Undecryptable { .. } => (Body::Nothing, None),
+        Opening::Opened { message, .. } => match ahead.take(message, header.gas_limit) {
+            Ok(transaction) => (Body::Run(Box::new(transaction.tx_env())), Some(transaction)),
+            Err(reason) => (Body::Skip(reason), None),
+        },
+    };
+    (Job { body, charge: Some(charge) }, transaction)
+}
+
+/// What the block of a batch tells its transactions.
+pub(crate) fn facts_of(
+    parent: &ParentState,
+    batch: &OpenedBatch,
+    context: &BlockContext,
+    chain_id: u64,
+    params: &ChainParams,
+) -> Result<BlockFacts, ExecutionError> {
+    let commitment = batch.commitment();
+    let height = commitment.height;
+    if Some(height) != parent.tip().height.checked_add(1) {
+        return Err(ExecutionError::NotNext { height, tip: parent.tip().height });
+    }
+    let base_fee_wei = u64::try_from(commitment.base_fee)
+        .map_err(|_| ExecutionError::BaseFeeRange { base_fee_wei: commitment.base_fee })?;
+    Ok(BlockFacts {
+        spec: SPEC,
+        chain_id,
+        height,
+        beneficiary: context.beneficiary,
+        timestamp_s: commitment.timestamp_ms / 1_000,
+        gas_limit: params.block_gas_limit,
+        base_fee_wei,
+        difficulty: U256::ZERO,
+        prev_randao: Some(keccak256(batch.certified().digest())),
+        excess_blob_gas: Some(0),
+    })
+}
+
+/// The header of a block in which nothing happened. Roots and gas are the caller's.
+pub(crate) fn empty_header(facts: &BlockFacts, commitment: B256) -> Header {
+    Header {
+        parent_hash: B256::ZERO,
+        ommers_hash: EMPTY_OMMER_ROOT_HASH,
+        beneficiary: facts.beneficiary,
+        state_root: EMPTY_ROOT_HASH,
+        transactions_root: EMPTY_ROOT_HASH,
+        receipts_root: EMPTY_ROOT_HASH,
+        difficulty: U256::ZERO,
+        number: facts.height,
+        gas_limit: facts.gas_limit,
+        gas_used: 0,
+        timestamp: facts.timestamp_s,
+        extra_data: Bytes::copy_from_slice(commitment.as_slice()),
+        mix_hash: facts.prev_randao.unwrap_or_default(),
+        base_fee_per_gas: Some(facts.base_fee_wei),
+        withdrawals_root: Some(EMPTY_ROOT_HASH),
+        blob_gas_used: Some(0),
+        excess_blob_gas: Some(0),
+        parent_beacon_block_root: Some(B256::ZERO),
+        requests_hash: Some(EMPTY_REQUESTS_HASH),
+        ..Header::default()
+    }
+}
+
+/// Everything of a block but what depends on the state root.
+pub(crate) struct Results {
+    pub(crate) transactions: Vec<Transaction>,
+    pub(crate) receipts: Vec<Receipt>,
+    pub(crate) outcomes: Vec<Outcome>,
+    pub(crate) gas_used: u64,
+}
+
+/// Receipts and outcomes from what became of each position.
+pub(crate) fn results(
+    items: &[OpenedEnvelope],
+    held: Vec<Option<Transaction>>,
+    done: Vec<JobResult>,
+    base_fee_wei: u64,
+) -> Results {
+    let mut out = Results {
+        transactions: Vec::new(),
+        receipts: Vec::new(),
+        outcomes: Vec::with_capacity(items.len()),
+        gas_used: 0,
+    };
+    for ((item, transaction), JobResult { ran, charge_wei }) in items.iter().zip(held).zip(done) {
+        let transaction_hash = transaction.as_ref().map(Transaction::hash);
+        let verdict = match (ran, transaction) {
+            (Ran::Executed { success, gas_used, logs }, Some(transaction)) => {
+                out.gas_used = out.gas_used.saturating_add(gas_used);
+                let transaction_index = u32::try_from(out.transactions.len()).unwrap_or(u32::MAX);
+                out.receipts.push(Receipt {
+                    tx_type: transaction.tx_type(),
+                    success,
+                    gas_used,
+                    cumulative_gas_used: out.gas_used,
+                    effective_gas_price_wei: transaction.effective_gas_price(base_fee_wei),
+                    contract_address: transaction.created_address(),
+                    logs,
+                });
+                let transaction_hash = transaction.hash();
+                out.transactions.push(transaction);
+                Verdict::Executed { transaction_index, transaction_hash, success }
+            }
+            (Ran::Skipped(reason), _) => Verdict::Skipped { reason, transaction_hash },
+            (Ran::Nothing | Ran::Executed { .. }, _) => Verdict::Undecryptable,
+        };
+        let (envelope_id, payer) = (item.envelope.id(), item.envelope.payer());
+        out.outcomes.push(Outcome { envelope_id, payer, charge_wei, verdict });
+    }
+    out
+}
+
+/// Computes the state root and makes the block.
+pub(crate) fn block(
+    parent: &ParentState,
+    batch: &OpenedBatch,
+    facts: &BlockFacts,
+    results: Results,
+    diff: StateDiff,
+    access: AccessRecord,
+) -> Result<ExecutedBlock, ExecutionError> {
+    let digest = batch.certified().digest();
+    let height = facts.height;
+    let Sealed { state_root, mut writes, watched } = seal(parent, &diff, height, ESCROW_ADDRESS)?;
+    let Results { transactions, receipts, outcomes, gas_used } = results;
+    let consensus_receipts: Vec<_> = receipts.iter().map(Receipt::to_consensus).collect();
+    let signed: Vec<_> = transactions.iter().map(Transaction::signed).collect();
+    let header = Header {
+        parent_hash: parent.tip().block_hash,
+        state_root,
+        transactions_root: calculate_transaction_root(&signed),
+        receipts_root: calculate_receipt_root(&consensus_receipts),
+        logs_bloom: consensus_receipts
+            .iter()
+            .fold(Default::default(), |bloom, receipt| bloom | receipt.logs_bloom),
+        gas_used,
+        ..empty_header(facts, digest)
+    };
+    let opening_root = batch.opening_root();
+    let tip = Tip {
+        height,
+        block_hash: header.hash_slow(),
+        state_root,
+        timestamp_s: facts.timestamp_s,
+        base_fee_wei: facts.base_fee_wei,
+    };
+    writes.extend(escrow::history_writes(height, &watched));
+    writes.extend(tip_writes(&tip));
+    Ok(ExecutedBlock {
+        record: Arc::new(BlockRecord {
+            hash: tip.block_hash,
+            header,
+            commitment: digest,
+            transactions,
+            receipts,
+            outcomes,
+            opening_root,
+            executed_root: executed_root(state_root, opening_root),
+        }),
+        layer: Arc::new(Layer { tip, writes: StateWrites::new(writes) }),
+        diff: Arc::new(diff),
+        access: Arc::new(access),
+    })
+}

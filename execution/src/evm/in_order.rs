@@ -1,0 +1,129 @@
+//! One position after the other, on one thread: the reference that faster engines must equal.
+
+use alloy_primitives::U256;
+use revm::ExecuteEvm;
+use revm::MainnetEvm;
+use revm::context::{ContextTr, JournalTr, TxEnv};
+use revm::context_interface::result::{EVMError, ExecutionResult, InvalidTransaction};
+use revm::handler::MainnetContext;
+use revm::primitives::hardfork::SpecId;
+
+use blindfold_wire::{ChainParams, SkipReason};
+
+use super::codes::CodeCache;
+use super::database::{self, Reader};
+use super::job::{Body, Charge, Job, JobResult, Ran};
+use super::{BlockFacts, build, skip_reason};
+use crate::escrow;
+use crate::executor::ExecutionError;
+use crate::state::{Overlay, StoreError};
+
+/// A block being executed in order.
+pub(crate) struct InOrder<'a> {
+    params: &'a ChainParams,
+    facts: &'a BlockFacts,
+    evm: MainnetEvm<MainnetContext<Reader>>,
+    gas_used: u64,
+}
+
+impl<'a> InOrder<'a> {
+    /// Goes on after positions that used `gas_used`.
+    pub(crate) fn new(
+        params: &'a ChainParams,
+        facts: &'a BlockFacts,
+        mut overlay: Overlay,
+        codes: CodeCache,
+        gas_used: u64,
+    ) -> Self {
+        if !facts.spec.is_enabled_in(SpecId::SPURIOUS_DRAGON) {
+            overlay.keep_empty();
+        }
+        let evm = build(Reader { overlay, codes }, facts, |_| {});
+        Self { params, facts, evm, gas_used }
+    }
+
+    /// What the positions left behind, and the gas they used.
+    pub(crate) fn into_parts(self) -> (Overlay, u64) {
+        (self.evm.ctx.journaled_state.database.overlay, self.gas_used)
+    }
+
+    pub(crate) fn overlay(&mut self) -> &mut Overlay {
+        &mut self.evm.ctx.journal_mut().db_mut().overlay
+    }
+
+    /// Protocol §6, per envelope: charge, open, execute, settle.
+    pub(crate) fn job(&mut self, job: &Job) -> Result<JobResult, ExecutionError> {
+        self.overlay().begin();
+        let taken = match &job.charge {
+            Some(charge) => Some((charge, self.take(charge)?)),
+            None => None,
+        };
+        let ran = match &job.body {
+            Body::Nothing => Ran::Nothing,
+            Body::Skip(reason) => Ran::Skipped(*reason),
+            Body::Run(tx) => self.run(tx)?,
+        };
+        self.gas_used = self.gas_used.saturating_add(ran.gas_used());
+        let charge_wei = match taken {
+            Some((charge, taken_wei)) => {
+                let charge_wei = charge.wei(self.params, ran.gas_used());
+                let beneficiary = self.facts.beneficiary;
+                escrow::settle(self.overlay(), charge.payer, taken_wei, charge_wei, beneficiary)?
+            }
+            None => Default::default(),
+        };
+        self.overlay().end()?;
+        Ok(JobResult { ran, charge_wei })
+    }
+
+    fn take(&mut self, charge: &Charge) -> Result<U256, StoreError> {
+        let due_wei = charge.wei(self.params, 0);
+        let taken_wei = escrow::take(self.overlay(), charge.payer, due_wei)?;
+        if taken_wei < due_wei {
+            // The order rule makes this impossible; say so rather than stop the chain.
+            tracing::error!(
+                target: "blindfold::execution",
+                height = self.facts.height,
+                payer = %charge.payer,
+                %due_wei,
+                %taken_wei,
+                "escrow does not cover an ordered envelope"
+            );
+        }
+        escrow::advance_nonce(self.overlay(), charge.payer, charge.next_nonce)?;
+        Ok(taken_wei)
+    }
+
+    fn run(&mut self, tx: &TxEnv) -> Result<Ran, ExecutionError> {
+        // Classes of a height never add up to more than the block holds; stay within it anyway.
+        if tx.gas_limit > self.facts.gas_limit.saturating_sub(self.gas_used) {
+            return Ok(Ran::Skipped(SkipReason::GasAboveClass));
+        }
+        let result = match self.evm.transact(tx.clone()) {
+            Ok(result) => result,
+            Err(error) => return refused(error).map(Ran::Skipped),
+        };
+        database::commit(self.overlay(), result.state)?;
+        Ok(executed(result.result))
+    }
+}
+
+/// The reason to skip, if that is what the EVM's refusal means.
+pub(crate) fn refused(
+    error: EVMError<StoreError, InvalidTransaction>,
+) -> Result<SkipReason, ExecutionError> {
+    match error {
+        EVMError::Transaction(invalid) => Ok(skip_reason(&invalid)),
+        EVMError::Database(error) => Err(error.into()),
+        error => Err(ExecutionError::Evm(error.to_string())),
+    }
+}
+
+pub(crate) fn executed(result: ExecutionResult) -> Ran {
+    let (success, gas_used) = (result.is_success(), result.tx_gas_used());
+    let logs = match result {
+        ExecutionResult::Success { logs, .. } => logs,
+        _ => Vec::new(),
+    };
+    Ran::Executed { success, gas_used, logs }
+}
