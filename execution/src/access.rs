@@ -58,9 +58,13 @@ impl AccountAccess {
         }
     }
 
+    /// Puts the slots in order. A slot that was changed does not count as read.
     pub(crate) fn sorted(mut self) -> Self {
         self.writes.sort_unstable();
         self.reads.sort_unstable();
+        self.reads.dedup();
+        let writes = &self.writes;
+        self.reads.retain(|slot| writes.binary_search_by_key(slot, |(key, _)| *key).is_err());
         self
     }
 }

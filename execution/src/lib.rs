@@ -61,6 +61,7 @@ pub use block::{
 pub use chain::{BLOCK_HASH_HEIGHTS, GenesisStateError, genesis_block};
 pub use evm::{
     CallError, CallOutcome, CallRequest, CallSettings, DecodedAhead, MAX_DECODED_AHEAD,
-    SequentialExecutor, Transaction, call, estimate_gas, revert_message,
+    MAX_EXECUTION_THREADS, ParallelExecutor, SequentialExecutor, Transaction, call, estimate_gas,
+    revert_message,
 };
 pub use executor::{BlockContext, ExecutionError, Executor};

@@ -6,7 +6,6 @@ use revm::MainnetEvm;
 use revm::context::{ContextTr, JournalTr, TxEnv};
 use revm::context_interface::result::{EVMError, ExecutionResult, InvalidTransaction};
 use revm::handler::MainnetContext;
-use revm::primitives::hardfork::SpecId;
 
 use blindfold_wire::{ChainParams, SkipReason};
 
@@ -35,9 +34,7 @@ impl<'a> InOrder<'a> {
         codes: CodeCache,
         gas_used: u64,
     ) -> Self {
-        if !facts.spec.is_enabled_in(SpecId::SPURIOUS_DRAGON) {
-            overlay.keep_empty();
-        }
+        overlay.follow(facts.spec);
         let evm = build(Reader { overlay, codes }, facts, |_| {});
         Self { params, facts, evm, gas_used }
     }

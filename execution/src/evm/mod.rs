@@ -6,9 +6,10 @@ mod call;
 mod codes;
 mod database;
 mod engine;
+mod executors;
 mod in_order;
 mod job;
-mod sequential;
+mod parallel;
 mod transaction;
 
 pub use ahead::{DecodedAhead, MAX_DECODED_AHEAD};
@@ -18,9 +19,12 @@ pub use call::{
 };
 pub(crate) use codes::CodeCache;
 pub(crate) use engine::{Engine, Finished, Run, Sequential};
+pub use executors::{ParallelExecutor, SequentialExecutor};
 pub(crate) use in_order::InOrder;
 pub(crate) use job::{Body, Charge, Job, JobResult, Ran};
-pub use sequential::SequentialExecutor;
+pub use parallel::MAX_THREADS as MAX_EXECUTION_THREADS;
+#[allow(unused_imports)] // `replay` uses it.
+pub(crate) use parallel::Parallel;
 pub use transaction::Transaction;
 
 use alloy_primitives::{Address, B256, U256};

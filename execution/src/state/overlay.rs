@@ -6,6 +6,8 @@ use std::sync::Arc;
 use alloy_primitives::map::{AddressMap, B256Map, U256Map, hash_map::Entry as At};
 use alloy_primitives::{Address, B256, Bytes, KECCAK256_EMPTY, U256, keccak256};
 
+use revm::primitives::hardfork::SpecId;
+
 use super::account::Account;
 use super::diff::{AccountDiff, StateDiff};
 use super::store::StoreError;
@@ -66,9 +68,9 @@ impl Overlay {
         }
     }
 
-    /// Keeps empty accounts in the state, as before EIP-161.
-    pub(crate) const fn keep_empty(&mut self) {
-        self.keep_empty = true;
+    /// Before EIP-161, keeps empty accounts in the state.
+    pub(crate) fn follow(&mut self, spec: SpecId) {
+        self.keep_empty = !spec.is_enabled_in(SpecId::SPURIOUS_DRAGON);
     }
 
     /// Has every position's reads and changes recorded.
@@ -233,7 +235,8 @@ impl Overlay {
         }
         for (address, slot, before) in slots {
             let entry = self.accounts.get(&address).ok_or_else(lost)?;
-            let now = entry.slots.get(&slot).map_or(U256::ZERO, |slot| slot.now);
+            // What goes with its account was not written.
+            let now = entry.slots.get(&slot).map_or(before, |slot| slot.now);
             let access = accessed.entry(address).or_insert_with(|| AccountAccess::of(address));
             access.slot(slot, before, now);
         }
@@ -254,6 +257,96 @@ impl Overlay {
             None => self.view.code(hash),
         };
         AccountAccess::between(address, before, now, code)
+    }
+
+    /// Whether accesses are recorded.
+    pub(crate) const fn records_access(&self) -> bool {
+        self.access.is_some()
+    }
+
+    pub(crate) const fn keeps_empty(&self) -> bool {
+        self.keep_empty
+    }
+
+    /// The account, without keeping what had to be read.
+    pub(crate) fn peek_account(&self, address: Address) -> Result<Option<Account>, StoreError> {
+        match self.accounts.get(&address) {
+            Some(entry) => Ok(entry.now),
+            None => self.view.account(address),
+        }
+    }
+
+    /// The slot, without keeping what had to be read.
+    pub(crate) fn peek_slot(&self, address: Address, slot: U256) -> Result<U256, StoreError> {
+        if let Some(entry) = self.accounts.get(&address) {
+            if let Some(slot) = entry.slots.get(&slot) {
+                return Ok(slot.now);
+            }
+            if entry.wiped {
+                return Ok(U256::ZERO);
+            }
+        }
+        self.view.storage(address, slot)
+    }
+
+    /// The code, without noting that it was read.
+    pub(crate) fn peek_code(&self, code_hash: B256) -> Result<Bytes, StoreError> {
+        match self.codes.get(&code_hash) {
+            Some(code) => Ok(code.clone()),
+            None => self.view.code(code_hash),
+        }
+    }
+
+    /// The block hash, without noting that it was read.
+    pub(crate) fn peek_block_hash(&self, height: u64) -> Result<Option<B256>, StoreError> {
+        self.view.block_hash(height)
+    }
+
+    /// Takes over an account from an execution on top of this overlay: what it was here, what it is now, and
+    /// whether its storage was lost on the way.
+    pub(crate) fn put_account(
+        &mut self,
+        address: Address,
+        base: Option<Account>,
+        now: Option<Account>,
+        wiped: bool,
+    ) {
+        let entry = self.accounts.entry(address).or_insert_with(|| Entry::of(base));
+        entry.now = now;
+        if wiped {
+            entry.wiped = true;
+            entry.slots.clear();
+        }
+    }
+
+    /// Takes over a slot, as [`Self::put_account`]. Its account is taken over first.
+    pub(crate) fn put_slot(
+        &mut self,
+        address: Address,
+        slot: U256,
+        base: U256,
+        now: U256,
+    ) -> Result<(), StoreError> {
+        let entry = match self.accounts.entry(address) {
+            At::Occupied(at) => at.into_mut(),
+            At::Vacant(at) => at.insert(Entry::of(self.view.account(address)?)),
+        };
+        entry.slots.entry(slot).or_insert(Slot { former: base, now, seen: 0 }).now = now;
+        Ok(())
+    }
+
+    /// Takes over code that was created on top of this overlay.
+    pub(crate) fn put_code(&mut self, code_hash: B256, code: Bytes) {
+        self.codes.insert(code_hash, code);
+    }
+
+    /// Takes over what positions on top of this overlay accessed.
+    pub(crate) fn put_access(&mut self, more: AccessRecord) {
+        if let Some(record) = &mut self.access {
+            record.positions.extend(more.positions);
+            record.codes.extend(more.codes);
+            record.block_hashes.extend(more.block_hashes);
+        }
     }
 
     /// What changed, and the record of accesses if one was kept.

@@ -14,7 +14,10 @@ use blindfold_wire::{
 use crate::escrow::ESCROW_ADDRESS;
 use crate::state::tests::flat_root;
 use crate::state::{Column, MemoryStore, ParentState, StateStore};
-use crate::{BlockContext, ExecutedBlock, Executor, Outcome, SequentialExecutor, genesis_block};
+use crate::{
+    BlockContext, ExecutedBlock, Executor, Outcome, ParallelExecutor, SequentialExecutor,
+    genesis_block,
+};
 
 pub(super) const ETHER: U256 = U256::from_limbs([1_000_000_000_000_000_000, 0, 0, 0]);
 pub(super) const GWEI: u128 = 1_000_000_000;
@@ -91,6 +94,7 @@ pub(super) struct Net {
     pub(super) state: ParentState,
     pub(super) parent: OrderCommitment,
     pub(super) executor: SequentialExecutor,
+    parallel: Vec<ParallelExecutor>,
     /// Next envelope nonce by payer key index.
     payer_nonces: [u64; 16],
 }
@@ -127,6 +131,9 @@ impl Net {
         Self {
             parent: Block::genesis(&committee.genesis).commitment.commitment,
             executor: SequentialExecutor::new(&committee.genesis),
+            parallel: [1, 2, 4]
+                .map(|threads| ParallelExecutor::new(&committee.genesis, threads))
+                .into(),
             store,
             state,
             committee,
@@ -168,6 +175,12 @@ impl Net {
         let batch = OpenedBatch::new(certified, items).expect("as ordered");
         let context = BlockContext { beneficiary: BENEFICIARY };
         let block = self.executor.execute(&self.state, &batch, &context).expect("executes");
+        // Everything any test executes, it executes in parallel, too.
+        for (seed, parallel) in (0..).zip(&self.parallel) {
+            let parallel = parallel.clone().forced(seed ^ commitment.height);
+            let other = parallel.execute(&self.state, &batch, &context).expect("executes");
+            assert_eq!(other, block, "{parallel:?}");
+        }
         (commitment, block)
     }
 
