@@ -41,6 +41,7 @@
 //! - Skipped transactions are public once opened, and may be valid later or elsewhere.
 
 mod access;
+pub mod bal;
 mod block;
 mod chain;
 pub mod contracts;
@@ -50,6 +51,7 @@ mod executor;
 pub mod state;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
+pub mod witness;
 
 #[cfg(test)]
 mod tests;

@@ -50,10 +50,21 @@ pub(crate) fn facts_of(
     chain_id: u64,
     params: &ChainParams,
 ) -> Result<BlockFacts, ExecutionError> {
+    facts_after(parent.tip().height, batch, context, chain_id, params)
+}
+
+/// As [`facts_of`], on top of a block of which only the height is known.
+pub(crate) fn facts_after(
+    tip: u64,
+    batch: &OpenedBatch,
+    context: &BlockContext,
+    chain_id: u64,
+    params: &ChainParams,
+) -> Result<BlockFacts, ExecutionError> {
     let commitment = batch.commitment();
     let height = commitment.height;
-    if Some(height) != parent.tip().height.checked_add(1) {
-        return Err(ExecutionError::NotNext { height, tip: parent.tip().height });
+    if Some(height) != tip.checked_add(1) {
+        return Err(ExecutionError::NotNext { height, tip });
     }
     let base_fee_wei = u64::try_from(commitment.base_fee)
         .map_err(|_| ExecutionError::BaseFeeRange { base_fee_wei: commitment.base_fee })?;
@@ -146,6 +157,29 @@ pub(crate) fn results(
     out
 }
 
+/// The header of the block that came to these results.
+pub(crate) fn header(
+    facts: &BlockFacts,
+    commitment: B256,
+    parent_hash: B256,
+    state_root: B256,
+    results: &Results,
+) -> Header {
+    let receipts: Vec<_> = results.receipts.iter().map(Receipt::to_consensus).collect();
+    let signed: Vec<_> = results.transactions.iter().map(Transaction::signed).collect();
+    Header {
+        parent_hash,
+        state_root,
+        transactions_root: calculate_transaction_root(&signed),
+        receipts_root: calculate_receipt_root(&receipts),
+        logs_bloom: receipts
+            .iter()
+            .fold(Default::default(), |bloom, receipt| bloom | receipt.logs_bloom),
+        gas_used: results.gas_used,
+        ..empty_header(facts, commitment)
+    }
+}
+
 /// Computes the state root and makes the block.
 pub(crate) fn block(
     parent: &ParentState,
@@ -158,20 +192,8 @@ pub(crate) fn block(
     let digest = batch.certified().digest();
     let height = facts.height;
     let Sealed { state_root, mut writes, watched } = seal(parent, &diff, height, ESCROW_ADDRESS)?;
-    let Results { transactions, receipts, outcomes, gas_used } = results;
-    let consensus_receipts: Vec<_> = receipts.iter().map(Receipt::to_consensus).collect();
-    let signed: Vec<_> = transactions.iter().map(Transaction::signed).collect();
-    let header = Header {
-        parent_hash: parent.tip().block_hash,
-        state_root,
-        transactions_root: calculate_transaction_root(&signed),
-        receipts_root: calculate_receipt_root(&consensus_receipts),
-        logs_bloom: consensus_receipts
-            .iter()
-            .fold(Default::default(), |bloom, receipt| bloom | receipt.logs_bloom),
-        gas_used,
-        ..empty_header(facts, digest)
-    };
+    let header = header(facts, digest, parent.tip().block_hash, state_root, &results);
+    let Results { transactions, receipts, outcomes, .. } = results;
     let opening_root = batch.opening_root();
     let tip = Tip {
         height,

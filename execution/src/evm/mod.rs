@@ -1,7 +1,7 @@
 //! The EVM: revm, and what it takes to feed it. No revm type leaves this module's parent crate.
 
 mod ahead;
-mod assemble;
+pub(crate) mod assemble;
 mod call;
 mod codes;
 mod database;

@@ -88,6 +88,24 @@ impl ParentState {
         Ok(AccountProof { address, account, storage_root, nodes, storage })
     }
 
+    /// The nodes from a root to a key, or to where its path leaves the trie: of the account trie, or of the
+    /// storage trie of an account. `root` is that trie's.
+    pub(crate) fn nodes_to(
+        &self,
+        storage_of: Option<Address>,
+        root: B256,
+        key: B256,
+    ) -> Result<Vec<Bytes>, StoreError> {
+        let (column, prefix) = match storage_of {
+            None => (Column::AccountTrie, Vec::new()),
+            Some(address) => {
+                let incarnation = self.row(address)?.map_or(0, |row| row.incarnation);
+                (Column::StorageTrie, storage_prefix(address, incarnation))
+            }
+        };
+        self.trie(column, prefix, root).proof(key)
+    }
+
     fn trie(&self, column: Column, prefix: Vec<u8>, root: B256) -> PathTrie {
         PathTrie::open(Box::new(StoredNodes { state: self.clone(), column, prefix }), root)
     }

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::RwLock;
 
+use crate::witness::WitnessFault;
+
 /// A family of keys. A database keeps each one apart from the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Column {
@@ -53,7 +55,7 @@ impl Column {
     }
 }
 
-/// Why the database could not answer. Never the fault of a peer.
+/// Why the state could not answer. Never the fault of a peer, unless the state is a peer's witness.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
     /// The database itself failed.
@@ -67,6 +69,9 @@ pub enum StoreError {
         /// What did not fit.
         what: &'static str,
     },
+    /// The state is that of a witness, which does not suffice.
+    #[error(transparent)]
+    Witness(#[from] WitnessFault),
 }
 
 impl StoreError {

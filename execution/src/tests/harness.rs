@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use alloy_consensus::{SignableTransaction, TxEip1559, TxEnvelope};
+use alloy_consensus::{Header, SignableTransaction, TxEip1559, TxEnvelope};
 use alloy_eips::eip2718::Encodable2718;
 use alloy_primitives::{Address, B256, Bytes, Signature, TxKind, U256};
 use blindfold_wire::testkit::TestCommittee;
@@ -95,6 +95,8 @@ pub(super) struct Net {
     pub(super) parent: OrderCommitment,
     pub(super) executor: SequentialExecutor,
     parallel: Vec<ParallelExecutor>,
+    /// Headers by height.
+    pub(super) headers: Vec<Header>,
     /// Next envelope nonce by payer key index.
     payer_nonces: [u64; 16],
 }
@@ -134,6 +136,7 @@ impl Net {
             parallel: [1, 2, 4]
                 .map(|threads| ParallelExecutor::new(&committee.genesis, threads))
                 .into(),
+            headers: vec![block.record.header.clone()],
             store,
             state,
             committee,
@@ -169,10 +172,7 @@ impl Net {
     pub(super) fn execute(&self, items: &[Item]) -> (OrderCommitment, ExecutedBlock) {
         let envelopes: Vec<_> = items.iter().map(|item| item.envelope.clone()).collect();
         let commitment = self.committee.commitment(&self.parent, &envelopes);
-        let certified = self.committee.certify(commitment.clone());
-        let items =
-            items.iter().map(|item| (item.envelope.clone(), item.opening.clone())).collect();
-        let batch = OpenedBatch::new(certified, items).expect("as ordered");
+        let batch = self.batch(&commitment, items);
         let context = BlockContext { beneficiary: BENEFICIARY };
         let block = self.executor.execute(&self.state, &batch, &context).expect("executes");
         // Everything any test executes, it executes in parallel, too.
@@ -184,11 +184,21 @@ impl Net {
         (commitment, block)
     }
 
+    /// What `commitment` orders, certified and opened.
+    pub(super) fn batch(&self, commitment: &OrderCommitment, items: &[Item]) -> OpenedBatch {
+        let certified = self.committee.certify(commitment.clone());
+        let items =
+            items.iter().map(|item| (item.envelope.clone(), item.opening.clone())).collect();
+        OpenedBatch::new(certified, items).expect("as ordered")
+    }
+
     /// Executes, writes, and checks what must hold for every block.
     pub(super) fn run(&mut self, items: Vec<Item>) -> ExecutedBlock {
         let before = self.total_wei();
         let (commitment, block) = self.execute(&items);
         let record = &block.record;
+        super::stateless::check(self, &items, &commitment, &block);
+        self.headers.push(record.header.clone());
         self.store.apply(block.writes()).expect("memory");
         self.state =
             self.state.extend(Arc::clone(&block.layer)).expect("next").prune(block.height());

@@ -1,0 +1,273 @@
+//! Execution along a block access list that somebody gave: parallel, without speculation, and checked.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use alloy_primitives::B256;
+use blindfold_wire::{ChainParams, Genesis, OpenedBatch};
+
+use super::index::{Before, Index};
+use super::list::{AccessListError, BlockAccessList};
+use crate::access::AccessRecord;
+use crate::block::ExecutedBlock;
+use crate::evm::{BlockFacts, Body, CodeCache, DecodedAhead, InOrder, Job, JobResult, assemble};
+use crate::executor::{BlockContext, ExecutionError, Executor};
+use crate::state::{BlockView, Overlay, ParentState, StateDiff, StateView, StoreError};
+
+/// Positions that a thread takes at a time. Few: they differ much in cost.
+const TAKEN_AT_ONCE: usize = 2;
+
+/// What a hint turned out to be worth.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HintUse {
+    /// It was the list of the block, and the block was executed along it.
+    Followed,
+    /// It is not the list of the block; whoever gave it is at fault. The block was executed without it.
+    Wrong(HintFault),
+}
+
+/// What was wrong with a hint.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HintFault {
+    /// It is no access list.
+    #[error(transparent)]
+    Malformed(#[from] AccessListError),
+    /// The block has another list.
+    #[error("the block has the access list {computed}, given was {given}")]
+    Differs {
+        /// Hash of the given one.
+        given: B256,
+        /// Hash of the block's.
+        computed: B256,
+    },
+}
+
+/// Executes blocks along access lists that peers gave, and in the ordinary way where they are wrong.
+#[derive(Clone)]
+pub struct BalExecutor {
+    chain_id: u64,
+    params: Arc<ChainParams>,
+    ahead: DecodedAhead,
+    codes: CodeCache,
+    threads: NonZeroUsize,
+    ordinary: Arc<dyn Executor>,
+}
+
+impl std::fmt::Debug for BalExecutor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BalExecutor").field("threads", &self.threads).finish_non_exhaustive()
+    }
+}
+
+impl BalExecutor {
+    /// An executor for the chain of this genesis, on so many threads, and `ordinary` for where a list is wrong.
+    #[must_use]
+    pub fn new(genesis: &Genesis, threads: NonZeroUsize, ordinary: Arc<dyn Executor>) -> Self {
+        Self {
+            chain_id: genesis.chain_id,
+            params: Arc::new(genesis.params.clone()),
+            ahead: DecodedAhead::new(genesis.chain_id),
+            codes: CodeCache::default(),
+            threads,
+            ordinary,
+        }
+    }
+
+    /// Executes `batch` on top of `parent` along `hint`, the encoded access list that somebody gave for it. The
+    /// block is the same whatever the hint is.
+    ///
+    /// # Errors
+    ///
+    /// As [`Executor::execute`]; never because of the hint.
+    pub fn execute_along(
+        &self,
+        parent: &ParentState,
+        batch: &OpenedBatch,
+        context: &BlockContext,
+        hint: &[u8],
+    ) -> Result<(ExecutedBlock, HintUse), ExecutionError> {
+        let list = match BlockAccessList::decode(hint, batch.items().len()) {
+            Ok(list) => list,
+            Err(fault) => {
+                let block = self.ordinary.execute(parent, batch, context)?;
+                return Ok((block, HintUse::Wrong(fault.into())));
+            }
+        };
+        if let Some(block) = self.follow(parent, batch, context, &list)? {
+            return Ok((block, HintUse::Followed));
+        }
+        let block = self.ordinary.execute(parent, batch, context)?;
+        let (given, computed) = (list.hash(), BlockAccessList::of(&block.access).hash());
+        let used = match given == computed {
+            // It was right, and something else stood in the way: an order that goes beyond the block's gas.
+            true => HintUse::Followed,
+            false => HintUse::Wrong(HintFault::Differs { given, computed }),
+        };
+        Ok((block, used))
+    }
+
+    /// The block, if the list is its list.
+    fn follow(
+        &self,
+        parent: &ParentState,
+        batch: &OpenedBatch,
+        context: &BlockContext,
+        list: &BlockAccessList,
+    ) -> Result<Option<ExecutedBlock>, ExecutionError> {
+        let facts = assemble::facts_of(parent, batch, context, self.chain_id, &self.params)?;
+        let (jobs, held): (Vec<_>, Vec<_>) =
+            batch.items().iter().map(|item| assemble::prepare(item, &self.ahead, &facts)).unzip();
+        let view: Arc<dyn StateView> = Arc::new(BlockView::new(parent.clone()));
+        let run = Along {
+            params: &self.params,
+            facts: &facts,
+            codes: &self.codes,
+            view: Arc::clone(&view),
+            index: Arc::new(Index::of(list)),
+        };
+        // A wrong list may lead anywhere, also to an error. What is really in the way shows in the ordinary
+        // execution.
+        let Ok(done) = run.all(&jobs, self.threads) else { return Ok(None) };
+        if !fits(&jobs, &done, &facts) {
+            return Ok(None);
+        }
+        let mut access = AccessRecord::default();
+        let mut diffs = Vec::with_capacity(done.len());
+        let mut results = Vec::with_capacity(done.len());
+        for Done { result, diff, access: at } in done {
+            access.positions.extend(at.positions);
+            access.codes.extend(at.codes);
+            access.block_hashes.extend(at.block_hashes);
+            diffs.push(diff);
+            results.push(result);
+        }
+        // By induction over the positions: the first one ran on the parent state, so what it left behind is
+        // right; the list says the same, so the second one ran on the right state; and so on.
+        if BlockAccessList::of(&access) != *list {
+            return Ok(None);
+        }
+        let diff = joined(view.as_ref(), diffs)?;
+        let results = assemble::results(batch.items(), held, results, facts.base_fee_wei);
+        assemble::block(parent, batch, &facts, results, diff, access).map(Some)
+    }
+}
+
+/// Whether no transaction's gas limit exceeds what those before it left of the block's gas: alone it cannot
+/// tell. Classes of a height never add up to so much.
+fn fits(jobs: &[Job], done: &[Done], facts: &BlockFacts) -> bool {
+    let mut gas_used = 0u64;
+    jobs.iter().zip(done).all(|(job, done)| {
+        let room = facts.gas_limit.saturating_sub(gas_used);
+        gas_used = gas_used.saturating_add(done.result.ran.gas_used());
+        match &job.body {
+            Body::Run(tx) => tx.gas_limit <= room,
+            Body::Nothing | Body::Skip(_) => true,
+        }
+    })
+}
+
+/// What one position came to.
+struct Done {
+    result: JobResult,
+    diff: StateDiff,
+    access: AccessRecord,
+}
+
+/// A block being executed along a list.
+struct Along<'a> {
+    params: &'a ChainParams,
+    facts: &'a BlockFacts,
+    codes: &'a CodeCache,
+    view: Arc<dyn StateView>,
+    index: Arc<Index>,
+}
+
+impl Along<'_> {
+    /// Every position, each on the state that the list gives for it.
+    fn all(&self, jobs: &[Job], threads: NonZeroUsize) -> Result<Vec<Done>, ExecutionError> {
+        let next = AtomicUsize::new(0);
+        let worker = || -> Result<Vec<(usize, Done)>, ExecutionError> {
+            let mut done = Vec::new();
+            loop {
+                let from = next.fetch_add(TAKEN_AT_ONCE, Ordering::Relaxed);
+                let Some(rest) = jobs.get(from..).filter(|rest| !rest.is_empty()) else {
+                    return Ok(done);
+                };
+                for (position, job) in (from..).zip(rest.iter().take(TAKEN_AT_ONCE)) {
+                    done.push((position, self.position(position, job)?));
+                }
+            }
+        };
+        let helpers = threads.get().min(jobs.len().div_ceil(TAKEN_AT_ONCE)).saturating_sub(1);
+        let mut done = thread::scope(|scope| {
+            let spawned: Vec<_> = (0..helpers).map(|_| scope.spawn(worker)).collect();
+            let mut done = worker()?;
+            for helper in spawned {
+                let helped = helper
+                    .join()
+                    .map_err(|_| ExecutionError::Evm("a thread panicked".to_owned()))?;
+                done.extend(helped?);
+            }
+            Ok::<_, ExecutionError>(done)
+        })?;
+        done.sort_unstable_by_key(|(position, _)| *position);
+        Ok(done.into_iter().map(|(_, done)| done).collect())
+    }
+
+    fn position(&self, position: usize, job: &Job) -> Result<Done, ExecutionError> {
+        let before = Before {
+            parent: Arc::clone(&self.view),
+            index: Arc::clone(&self.index),
+            position: position as u64,
+        };
+        let mut overlay = Overlay::new(Arc::new(before));
+        overlay.record_access();
+        let mut in_order = InOrder::new(self.params, self.facts, overlay, self.codes.clone(), 0);
+        let result = in_order.job(job)?;
+        let (diff, access) = in_order.into_parts().0.finish();
+        Ok(Done { result, diff, access: access.unwrap_or_default() })
+    }
+}
+
+/// The changes of all positions as those of one block: what changed back is no change.
+fn joined(parent: &dyn StateView, diffs: Vec<StateDiff>) -> Result<StateDiff, StoreError> {
+    let mut block = StateDiff::default();
+    for diff in diffs {
+        block.codes.extend(diff.codes);
+        for (address, later) in diff.accounts {
+            let changed = block.accounts.entry(address).or_default();
+            changed.account = later.account;
+            if later.wiped || later.account.is_none() {
+                changed.wiped |= later.wiped;
+                changed.storage.clear();
+            }
+            changed.storage.extend(later.storage);
+        }
+    }
+    let mut unchanged = Vec::new();
+    for (address, changed) in &mut block.accounts {
+        let former = parent.account(*address)?;
+        // Storage of an account that was not there cannot be lost.
+        changed.wiped &= former.is_some();
+        let mut kept = std::mem::take(&mut changed.storage);
+        if changed.wiped || former.is_none() {
+            kept.retain(|_, value| !value.is_zero());
+        } else {
+            for (slot, value) in std::mem::take(&mut kept) {
+                if parent.storage(*address, slot)? != value {
+                    kept.insert(slot, value);
+                }
+            }
+        }
+        changed.storage = kept;
+        if changed.account == former && !changed.wiped && changed.storage.is_empty() {
+            unchanged.push(*address);
+        }
+    }
+    for address in unchanged {
+        block.accounts.remove(&address);
+    }
+    Ok(block)
+}

@@ -1,0 +1,50 @@
+//! Blocks without the state: executed again from their witnesses, and along their access lists.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use blindfold_wire::OrderCommitment;
+
+use super::harness::*;
+use crate::bal::{BalExecutor, BlockAccessList, HintUse};
+use crate::witness::{ExecutionWitness, WitnessState, build_witness, execute_on};
+use crate::{BlockContext, ExecutedBlock};
+
+/// The witness of a block that is not written yet.
+pub(super) fn witness_of(net: &Net, block: &ExecutedBlock) -> ExecutionWitness {
+    let header = |height| net.headers.get(usize::try_from(height).ok()?).cloned();
+    let state_root = block.record.state_root();
+    build_witness(&net.state, &block.access, &block.diff, state_root, header).expect("witness")
+}
+
+/// What holds for every block: its witness suffices to come to the same block, and so does its access list,
+/// on any number of threads.
+pub(super) fn check(
+    net: &Net,
+    items: &[Item],
+    commitment: &OrderCommitment,
+    block: &ExecutedBlock,
+) {
+    let batch = net.batch(commitment, items);
+    let context = BlockContext { beneficiary: BENEFICIARY };
+
+    let witness = witness_of(net, block);
+    assert_eq!(ExecutionWitness::decode(&witness.encode()).as_ref(), Ok(&witness));
+    let state = WitnessState::new(&witness).expect("canonical");
+    let again = execute_on(net.genesis(), state, &batch, &context).expect("the witness suffices");
+    assert_eq!(again.header, block.record.header);
+    assert_eq!(again.executed_root, block.record.executed_root);
+
+    let list = BlockAccessList::of(&block.access);
+    let encoded = list.encode();
+    assert_eq!(BlockAccessList::decode(&encoded, items.len()).as_ref(), Ok(&list));
+    assert_eq!(again.access_list, list.accounts(), "access list from the witness");
+    for threads in 1..=3 {
+        let threads = NonZeroUsize::new(threads).expect("positive");
+        let executor = BalExecutor::new(net.genesis(), threads, Arc::new(net.executor.clone()));
+        let (along, used) =
+            executor.execute_along(&net.state, &batch, &context, &encoded).expect("executes");
+        assert_eq!(used, HintUse::Followed);
+        assert_eq!(&along, block, "along the access list");
+    }
+}
