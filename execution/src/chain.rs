@@ -91,6 +91,7 @@ pub fn genesis_block(genesis: &Genesis) -> Result<ExecutedBlock, GenesisStateErr
         difficulty: U256::ZERO,
         prev_randao: Some(keccak256(digest)),
         excess_blob_gas: Some(0),
+        blob_update_fraction: None,
     };
     let mut header = empty_header(&facts, digest);
     header.state_root = state_root;

@@ -48,6 +48,7 @@ pub mod contracts;
 pub mod escrow;
 mod evm;
 mod executor;
+pub mod replay;
 pub mod state;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;

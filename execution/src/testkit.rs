@@ -2,6 +2,8 @@
 //!
 //! Each decodes a stored row and returns what its encoder writes for it, or nothing if it is damaged.
 
+pub mod fixtures;
+
 use crate::{
     escrow::{decode_history, history_writes},
     state::{AccountRow, Tip},

@@ -79,6 +79,7 @@ pub(crate) fn facts_after(
         difficulty: U256::ZERO,
         prev_randao: Some(keccak256(batch.certified().digest())),
         excess_blob_gas: Some(0),
+        blob_update_fraction: None,
     })
 }
 

@@ -224,6 +224,7 @@ fn run(
         difficulty: U256::ZERO,
         prev_randao: Some(B256::ZERO),
         excess_blob_gas: Some(0),
+        blob_update_fraction: None,
     };
     let overlay = Overlay::new(Arc::new(BlockView::new(state.clone())));
     let reader = Reader { overlay, codes: CodeCache::default() };

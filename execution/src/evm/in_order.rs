@@ -1,11 +1,11 @@
 //! One position after the other, on one thread: the reference that faster engines must equal.
 
-use alloy_primitives::U256;
-use revm::ExecuteEvm;
-use revm::MainnetEvm;
+use alloy_primitives::{Address, Bytes, U256};
 use revm::context::{ContextTr, JournalTr, TxEnv};
 use revm::context_interface::result::{EVMError, ExecutionResult, InvalidTransaction};
 use revm::handler::MainnetContext;
+use revm::primitives::hardfork::SpecId;
+use revm::{ExecuteEvm, MainnetEvm, SystemCallEvm};
 
 use blindfold_wire::{ChainParams, SkipReason};
 
@@ -46,6 +46,19 @@ impl<'a> InOrder<'a> {
 
     pub(crate) fn overlay(&mut self) -> &mut Overlay {
         &mut self.evm.ctx.journal_mut().db_mut().overlay
+    }
+
+    /// Calls a contract on behalf of the protocol, outside of any position.
+    pub(crate) fn system_call(
+        &mut self,
+        contract: Address,
+        input: Bytes,
+    ) -> Result<(), ExecutionError> {
+        match self.evm.system_call(contract, input) {
+            Ok(result) => Ok(database::commit(self.overlay(), result.state)?),
+            Err(EVMError::Database(error)) => Err(error.into()),
+            Err(error) => Err(ExecutionError::Evm(error.to_string())),
+        }
     }
 
     /// Protocol §6, per envelope: charge, open, execute, settle.

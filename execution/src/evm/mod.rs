@@ -23,7 +23,6 @@ pub use executors::{ParallelExecutor, SequentialExecutor};
 pub(crate) use in_order::InOrder;
 pub(crate) use job::{Body, Charge, Job, JobResult, Ran};
 pub use parallel::MAX_THREADS as MAX_EXECUTION_THREADS;
-#[allow(unused_imports)] // `replay` uses it.
 pub(crate) use parallel::Parallel;
 pub use transaction::Transaction;
 
@@ -57,6 +56,8 @@ pub(crate) struct BlockFacts {
     pub(crate) prev_randao: Option<B256>,
     /// Excess blob gas; none before Cancun.
     pub(crate) excess_blob_gas: Option<u64>,
+    /// How fast the blob base fee follows the excess; none for the figure of `spec`.
+    pub(crate) blob_update_fraction: Option<u64>,
 }
 
 impl BlockFacts {
@@ -69,9 +70,12 @@ impl BlockFacts {
             basefee: self.base_fee_wei,
             difficulty: self.difficulty,
             prevrandao: self.prev_randao,
-            blob_excess_gas_and_price: self
-                .excess_blob_gas
-                .map(|excess| BlobExcessGasAndPrice::new_with_spec(excess, self.spec)),
+            blob_excess_gas_and_price: self.excess_blob_gas.map(|excess| {
+                match self.blob_update_fraction {
+                    Some(fraction) => BlobExcessGasAndPrice::new(excess, fraction),
+                    None => BlobExcessGasAndPrice::new_with_spec(excess, self.spec),
+                }
+            }),
             slot_num: 0,
         }
     }
@@ -88,6 +92,8 @@ pub(crate) fn build<DB: Database>(
     context
         .modify_cfg_chained(|cfg| {
             cfg.chain_id = facts.chain_id;
+            cfg.max_blobs_per_tx = Some(if facts.spec == SpecId::PRAGUE { 9 } else { 6 });
+            cfg.blob_base_fee_update_fraction = facts.blob_update_fraction;
             configure(cfg);
         })
         .with_block(facts.block_env())
