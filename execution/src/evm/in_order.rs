@@ -4,7 +4,6 @@ use alloy_primitives::{Address, Bytes, U256};
 use revm::context::{ContextTr, JournalTr, TxEnv};
 use revm::context_interface::result::{EVMError, ExecutionResult, InvalidTransaction};
 use revm::handler::MainnetContext;
-use revm::primitives::hardfork::SpecId;
 use revm::{ExecuteEvm, MainnetEvm, SystemCallEvm};
 
 use blindfold_wire::{ChainParams, SkipReason};
