@@ -1,5 +1,6 @@
 //! `blindfold inspect`: decode what the protocol signs, stores or sends. Nothing is asked of a node.
 
+use super::replay_blocks::ReplayBlocksInput;
 use crate::{
     config::NodeConfig,
     store::{Family, Store},
@@ -33,6 +34,8 @@ pub enum InspectCommand {
     Genesis(GenesisInput),
     /// The database of a stopped node: copies its newest rows to files, a folder for each family.
     Rows(RowsInput),
+    /// Replay Ethereum blocks on both executors, and compare them with each other and with the headers.
+    ReplayBlocks(ReplayBlocksInput),
 }
 
 /// Hex, or `-` for standard input.
@@ -105,6 +108,7 @@ pub fn run(command: InspectCommand) -> Result<ExitCode> {
             return Ok(if problem.is_none() { ExitCode::SUCCESS } else { ExitCode::from(1) });
         }
         InspectCommand::Rows(args) => rows(&args),
+        InspectCommand::ReplayBlocks(args) => return super::replay_blocks::run(&args),
     }?;
     Ok(ExitCode::SUCCESS)
 }

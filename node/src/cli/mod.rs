@@ -8,6 +8,7 @@ pub mod devnet;
 pub mod gateway;
 pub mod inspect;
 pub mod node;
+pub mod replay_blocks;
 pub mod tx;
 
 use clap::{Parser, Subcommand};
