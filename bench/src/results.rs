@@ -2,13 +2,17 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    fmt, fs, io,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{Id, IdError};
+use crate::{
+    id::{Id, IdError},
+    markdown::time,
+};
 
 /// Name of the file with the measured speed-ups, next to criterion's folders.
 pub const THREADS_FILE: &str = "threads.json";
@@ -65,6 +69,48 @@ impl SpeedUp {
     }
 }
 
+/// Name of the file with what took turns, next to criterion's folders.
+pub const TURNS_FILE: &str = "turns.json";
+
+/// Work that took turns with other work in the same run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Turns {
+    /// Its benchmark.
+    pub id: String,
+    /// How many times it was run.
+    pub rounds: usize,
+    /// Least wall time, in nanoseconds.
+    pub min_ns: f64,
+    /// Median of the wall times, in nanoseconds.
+    pub median_ns: f64,
+    /// Least CPU time of the process, in nanoseconds.
+    pub cpu_min_ns: f64,
+}
+
+impl Turns {
+    /// From the wall and CPU time of each round; `None` without rounds.
+    pub fn of(id: &str, rounds: &[(Duration, Duration)]) -> Option<Self> {
+        let ns = |time: Duration| time.as_secs_f64() * 1e9;
+        let mut walls: Vec<_> = rounds.iter().map(|(wall, _)| *wall).collect();
+        walls.sort_unstable();
+        Some(Self {
+            id: id.to_owned(),
+            rounds: rounds.len(),
+            min_ns: ns(*walls.first()?),
+            median_ns: ns(*walls.get(walls.len() / 2)?),
+            cpu_min_ns: ns(rounds.iter().map(|(_, cpu)| *cpu).min()?),
+        })
+    }
+}
+
+impl fmt::Display for Turns {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, rounds, .. } = self;
+        let [min, median, cpu] = [self.min_ns, self.median_ns, self.cpu_min_ns].map(time);
+        write!(f, "{id}: {rounds} rounds, least {min}, median {median}, least CPU time {cpu}")
+    }
+}
+
 /// What a run measured.
 #[derive(Clone, Debug, Default)]
 pub struct Results {
@@ -72,6 +118,8 @@ pub struct Results {
     pub measured: BTreeMap<String, Measured>,
     /// Speed-ups by threads.
     pub speed_ups: Vec<SpeedUp>,
+    /// What took turns.
+    pub turns: Vec<Turns>,
 }
 
 /// Why a folder of figures could not be read.
@@ -134,6 +182,10 @@ impl Results {
         let threads = folder.join(THREADS_FILE);
         if threads.exists() {
             results.speed_ups = json(&threads)?;
+        }
+        let turns = folder.join(TURNS_FILE);
+        if turns.exists() {
+            results.turns = json(&turns)?;
         }
         Ok(results)
     }

@@ -77,7 +77,7 @@ pub fn genesis_block(genesis: &Genesis) -> Result<ExecutedBlock, GenesisStateErr
     }
     put_escrow(&mut overlay, genesis)?;
     let (diff, _) = overlay.finish();
-    let Sealed { state_root, mut writes, .. } = seal(&void, &diff, 0, ESCROW_ADDRESS)?;
+    let Sealed { state_root, mut writes, .. } = seal(&void, &diff, 0, ESCROW_ADDRESS, 1)?;
 
     let digest = Block::genesis(genesis).digest();
     let facts = BlockFacts {

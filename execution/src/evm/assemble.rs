@@ -192,7 +192,8 @@ pub(crate) fn block(
 ) -> Result<ExecutedBlock, ExecutionError> {
     let digest = batch.certified().digest();
     let height = facts.height;
-    let Sealed { state_root, mut writes, watched } = seal(parent, &diff, height, ESCROW_ADDRESS)?;
+    let Sealed { state_root, mut writes, watched } =
+        seal(parent, &diff, height, ESCROW_ADDRESS, 1)?;
     let header = header(facts, digest, parent.tip().block_hash, state_root, &results);
     let Results { transactions, receipts, outcomes, .. } = results;
     let opening_root = batch.opening_root();

@@ -12,7 +12,8 @@ mod parent;
 mod proof;
 mod seal;
 mod store;
-mod trie;
+mod threads;
+pub mod trie;
 mod view;
 
 #[cfg(test)]

@@ -230,6 +230,43 @@ impl ParentState {
         self.store.get(column, key)
     }
 
+    /// The values under some keys, in their order.
+    pub(crate) fn get_many(
+        &self,
+        column: Column,
+        keys: &[Vec<u8>],
+    ) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        if self.layers.is_empty() {
+            return self.store.get_many(column, keys);
+        }
+        let mut values = Vec::with_capacity(keys.len());
+        let mut rest = Vec::new();
+        for (index, key) in keys.iter().enumerate() {
+            let mut layers = self.layers.iter().rev();
+            match layers.find_map(|layer| layer.writes.get(column, key)) {
+                Some(value) => values.push(value.map(<[u8]>::to_vec)),
+                None => {
+                    values.push(None);
+                    rest.push(index);
+                }
+            }
+        }
+        let keys: Vec<_> = rest.iter().map(|index| keys[*index].clone()).collect();
+        for (index, value) in rest.into_iter().zip(self.store.get_many(column, &keys)?) {
+            values[index] = value;
+        }
+        Ok(values)
+    }
+
+    pub(crate) fn rows(
+        &self,
+        addresses: &[Address],
+    ) -> Result<Vec<Option<AccountRow>>, StoreError> {
+        let keys: Vec<_> = addresses.iter().map(|address| address.to_vec()).collect();
+        let rows = self.get_many(Column::Accounts, &keys)?.into_iter();
+        rows.map(|row| row.map(|bytes| AccountRow::decode(&bytes)).transpose()).collect()
+    }
+
     pub(crate) fn row(&self, address: Address) -> Result<Option<AccountRow>, StoreError> {
         self.get(Column::Accounts, address.as_slice())?
             .map(|bytes| AccountRow::decode(&bytes))

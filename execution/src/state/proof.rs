@@ -3,11 +3,11 @@
 use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
 use alloy_trie::EMPTY_ROOT_HASH;
 
-use super::account::{Account, storage_prefix};
+use super::account::Account;
 use super::parent::ParentState;
-use super::seal::StoredNodes;
-use super::store::{Column, StoreError};
-use super::trie::{PathTrie, StateTrie};
+use super::seal::StoredTrie;
+use super::store::StoreError;
+use super::trie::{Nibbles, PagedTrie, StateTrie};
 
 /// Slots that one proof request may name.
 pub const MAX_PROOF_SLOTS: usize = 1024;
@@ -66,13 +66,12 @@ impl ParentState {
         if slots.len() > MAX_PROOF_SLOTS {
             return Err(ProofError::TooManySlots { asked: slots.len() });
         }
-        let accounts = self.trie(Column::AccountTrie, Vec::new(), self.tip().state_root);
-        let nodes = accounts.proof(keccak256(address))?;
+        let key = Nibbles::unpack_array(&keccak256(address).0);
+        let nodes = PagedTrie.proof(&StoredTrie::accounts(self), self.tip().state_root, &key)?;
         let row = self.row(address)?;
         let storage_root = row.map_or(EMPTY_ROOT_HASH, |row| row.storage_root);
         let incarnation = row.map_or(0, |row| row.incarnation);
-        let trie =
-            self.trie(Column::StorageTrie, storage_prefix(address, incarnation), storage_root);
+        let trie = StoredTrie::storage(self, address, incarnation);
         let storage = slots
             .iter()
             .map(|slot| {
@@ -80,7 +79,8 @@ impl ParentState {
                     Some(row) => self.storage_of(address, row.incarnation, *slot)?,
                     None => U256::ZERO,
                 };
-                let nodes = trie.proof(keccak256(slot.to_be_bytes::<32>()))?;
+                let key = Nibbles::unpack_array(&keccak256(slot.to_be_bytes::<32>()).0);
+                let nodes = PagedTrie.proof(&trie, storage_root, &key)?;
                 Ok(StorageProof { slot: *slot, value, nodes })
             })
             .collect::<Result<_, StoreError>>()?;
@@ -96,17 +96,13 @@ impl ParentState {
         root: B256,
         key: B256,
     ) -> Result<Vec<Bytes>, StoreError> {
-        let (column, prefix) = match storage_of {
-            None => (Column::AccountTrie, Vec::new()),
+        let trie = match storage_of {
+            None => StoredTrie::accounts(self),
             Some(address) => {
                 let incarnation = self.row(address)?.map_or(0, |row| row.incarnation);
-                (Column::StorageTrie, storage_prefix(address, incarnation))
+                StoredTrie::storage(self, address, incarnation)
             }
         };
-        self.trie(column, prefix, root).proof(key)
-    }
-
-    fn trie(&self, column: Column, prefix: Vec<u8>, root: B256) -> PathTrie {
-        PathTrie::open(Box::new(StoredNodes { state: self.clone(), column, prefix }), root)
+        PagedTrie.proof(&trie, root, &Nibbles::unpack_array(&key.0))
     }
 }

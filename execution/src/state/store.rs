@@ -14,9 +14,9 @@ pub enum Column {
     Storage,
     /// Code hash (32) → code.
     Code,
-    /// Nibble path (0–64 bytes, one nibble each) → node of the account trie, RLP.
+    /// Path ([`super::trie::row_key`]) → nodes of the account trie.
     AccountTrie,
-    /// Address (20) ‖ incarnation (8) ‖ nibble path → node of a storage trie, RLP.
+    /// Address (20) ‖ incarnation (8) ‖ path → nodes of a storage trie.
     StorageTrie,
     /// Height (8, big-endian) → escrow slots that the height changed, with their former values.
     EscrowHistory,
@@ -89,6 +89,20 @@ pub trait StateStore: Send + Sync {
     ///
     /// [`StoreError::Backend`] if the database failed.
     fn get(&self, column: Column, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Returns the values under some keys, in their order. A database that can look for many keys at
+    /// once does so here.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::get`].
+    fn get_many(
+        &self,
+        column: Column,
+        keys: &[Vec<u8>],
+    ) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        keys.iter().map(|key| self.get(column, key)).collect()
+    }
 }
 
 /// One change: column, key, and the new value or `None` to delete.

@@ -122,7 +122,7 @@ fn over(state: &ParentState) -> Overlay {
 
 fn seal(parent: &ParentState, overlay: Overlay, height: u64) -> Arc<Layer> {
     let Sealed { state_root, mut writes, .. } =
-        super::seal(parent, &overlay.finish().0, height, Address::ZERO).expect("memory");
+        super::seal(parent, &overlay.finish().0, height, Address::ZERO, 1).expect("memory");
     let tip = Tip {
         height,
         block_hash: B256::with_last_byte(height as u8),
@@ -322,7 +322,7 @@ fn a_hole_in_the_trie_is_damage_and_no_panic() {
     let mut overlay = over(&state);
     apply(&Op::Set(3, 2, 2), &mut overlay, &mut model);
     assert!(matches!(
-        super::seal(&state, &overlay.finish().0, 2, Address::ZERO),
+        super::seal(&state, &overlay.finish().0, 2, Address::ZERO, 1),
         Err(StoreError::Damaged { column: Column::AccountTrie, .. })
     ));
 }

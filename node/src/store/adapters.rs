@@ -12,6 +12,15 @@ impl StateStore for Store {
         Self::get(self, Family::State(column), key)
             .map_err(|error| StateStoreError::Backend(error.to_string()))
     }
+
+    fn get_many(
+        &self,
+        column: StateColumn,
+        keys: &[Vec<u8>],
+    ) -> Result<Vec<Option<Vec<u8>>>, StateStoreError> {
+        Self::get_many(self, Family::State(column), keys)
+            .map_err(|error| StateStoreError::Backend(error.to_string()))
+    }
 }
 
 impl JournalStore for Store {

@@ -43,7 +43,7 @@ pub use error::StoreError;
 pub use family::Family;
 
 /// Version of the set of families and of their keys and values.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// Bytes of unwritten data over all families together (32 MiB).
 const WRITE_BUFFER_BYTES: usize = 32 << 20;
@@ -170,6 +170,21 @@ impl Store {
     /// If the disk fails.
     pub fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(self.db.get_cf(self.cf(family)?, key)?)
+    }
+
+    /// The values under some keys, in their order. Much cheaper than one by one, more so if they ascend.
+    ///
+    /// # Errors
+    ///
+    /// If the disk fails.
+    pub fn get_many(
+        &self,
+        family: Family,
+        keys: &[Vec<u8>],
+    ) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        let cf = self.cf(family)?;
+        let values = self.db.batched_multi_get_cf(cf, keys, keys.is_sorted());
+        values.into_iter().map(|value| Ok(value?.map(|bytes| bytes.to_vec()))).collect()
     }
 
     /// Whether there is a value under `key`, without copying it.

@@ -53,9 +53,14 @@ const RESTRICTIONS: &[Restriction] = &[
         because: "wallets and auditors verify without the engine (`wire` is tested against it)",
     },
     Restriction {
-        packages: &["revm", "revm-", "ethrex-"],
+        packages: &["revm", "revm-"],
         allowed: |name, _, _| name == "execution",
-        because: "the EVM and its trie stay inside `execution`",
+        because: "the EVM stays inside `execution`",
+    },
+    Restriction {
+        packages: &["ethrex-"],
+        allowed: |name, _, development| name == "bench" && development,
+        because: "the trie is our own; another one is only there to be compared with",
     },
     Restriction {
         packages: &["alloy-consensus", "alloy-eips"],
@@ -195,6 +200,9 @@ fn a_misplaced_dependency_is_noticed() {
         ("execution", "revm", false, 0),
         ("node", "revm", false, 1),
         ("node", "revm-primitives", false, 1),
+        ("execution", "ethrex-trie", true, 1),
+        ("bench", "ethrex-trie", true, 0),
+        ("bench", "ethrex-trie", false, 1),
         ("mempool", "alloy-consensus", false, 1),
         ("wire", "alloy-consensus", false, 1),
         ("node", "alloy-consensus", false, 0),
