@@ -3,6 +3,7 @@
 //! Each decodes a stored row and returns what its encoder writes for it, or nothing if it is damaged.
 
 pub mod fixtures;
+pub mod workloads;
 
 use crate::{
     escrow::{decode_history, history_writes},
