@@ -1,10 +1,11 @@
 //! What execution is, whatever does it.
 
 use alloy_primitives::Address;
-use blindfold_wire::OpenedBatch;
+use blindfold_wire::{Certified, OpenedBatch, OpenedEnvelope, OrderCommitment};
 
 use crate::block::ExecutedBlock;
 use crate::state::{ParentState, StoreError};
+use crate::unsealed::{ExecutionParent, UnsealedBlock};
 
 /// What a block needs that its commitment does not say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +32,12 @@ pub enum ExecutionError {
         /// The commitment's base fee.
         base_fee_wei: u128,
     },
+    /// What was executed bit by bit is not the beginning of the batch; the caller's mistake.
+    #[error("height {height} was begun with other envelopes or openings than it has")]
+    OtherBatch {
+        /// Height of the batch.
+        height: u64,
+    },
     /// The state cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -43,6 +50,18 @@ pub enum ExecutionError {
 ///
 /// All implementations give the same bytes for the same input: header, receipts, outcomes, writes.
 pub trait Executor: Send + Sync {
+    /// Begins a height whose positions are still being opened.
+    ///
+    /// # Errors
+    ///
+    /// [`ExecutionError`] if the height does not follow `parent`.
+    fn begin(
+        &self,
+        parent: &ExecutionParent,
+        order: &Certified<OrderCommitment>,
+        context: &BlockContext,
+    ) -> Result<Box<dyn Execution>, ExecutionError>;
+
     /// Executes `batch` on top of `parent`. Nothing is written anywhere: the block carries its
     /// state changes as a layer.
     ///
@@ -54,5 +73,26 @@ pub trait Executor: Send + Sync {
         parent: &ParentState,
         batch: &OpenedBatch,
         context: &BlockContext,
-    ) -> Result<ExecutedBlock, ExecutionError>;
+    ) -> Result<ExecutedBlock, ExecutionError> {
+        let execution = self.begin(&ExecutionParent::of(parent), batch.certified(), context)?;
+        execution.finish(batch)?.seal(parent)
+    }
+}
+
+/// A height being executed while it is being opened.
+pub trait Execution: Send {
+    /// Executes the next positions. They come in order, from the first, without gaps.
+    ///
+    /// # Errors
+    ///
+    /// [`ExecutionError::Store`] or [`ExecutionError::Evm`]; the execution is of no use then.
+    fn push(&mut self, items: &[OpenedEnvelope]) -> Result<(), ExecutionError>;
+
+    /// Executes the rest of the batch.
+    ///
+    /// # Errors
+    ///
+    /// [`ExecutionError::OtherBatch`] if what was pushed is not how the batch begins; otherwise as
+    /// [`Self::push`].
+    fn finish(self: Box<Self>, batch: &OpenedBatch) -> Result<UnsealedBlock, ExecutionError>;
 }

@@ -52,6 +52,7 @@ pub mod replay;
 pub mod state;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
+mod unsealed;
 pub mod witness;
 
 #[cfg(test)]
@@ -63,8 +64,8 @@ pub use block::{
 };
 pub use chain::{BLOCK_HASH_HEIGHTS, GenesisStateError, genesis_block};
 pub use evm::{
-    CallError, CallOutcome, CallRequest, CallSettings, DecodedAhead, MAX_DECODED_AHEAD,
-    MAX_EXECUTION_THREADS, ParallelExecutor, SequentialExecutor, Transaction, call, estimate_gas,
-    revert_message,
+    CallError, CallOutcome, CallRequest, CallSettings, MAX_EXECUTION_THREADS, ParallelExecutor,
+    SequentialExecutor, Transaction, call, estimate_gas, revert_message,
 };
-pub use executor::{BlockContext, ExecutionError, Executor};
+pub use executor::{BlockContext, Execution, ExecutionError, Executor};
+pub use unsealed::{ExecutionParent, UnsealedBlock};

@@ -12,7 +12,9 @@ use super::index::{Before, Index};
 use super::list::{AccessListError, BlockAccessList};
 use crate::access::AccessRecord;
 use crate::block::ExecutedBlock;
-use crate::evm::{BlockFacts, Body, CodeCache, DecodedAhead, InOrder, Job, JobResult, assemble};
+use crate::evm::{
+    BlockFacts, Body, CodeCache, Executed, InOrder, Job, JobResult, assemble, decode_in_order,
+};
 use crate::executor::{BlockContext, ExecutionError, Executor};
 use crate::state::{BlockView, Overlay, ParentState, StateDiff, StateView, StoreError};
 
@@ -49,7 +51,6 @@ pub enum HintFault {
 pub struct BalExecutor {
     chain_id: u64,
     params: Arc<ChainParams>,
-    ahead: DecodedAhead,
     codes: CodeCache,
     threads: NonZeroUsize,
     ordinary: Arc<dyn Executor>,
@@ -68,7 +69,6 @@ impl BalExecutor {
         Self {
             chain_id: genesis.chain_id,
             params: Arc::new(genesis.params.clone()),
-            ahead: DecodedAhead::new(genesis.chain_id),
             codes: CodeCache::default(),
             threads,
             ordinary,
@@ -116,9 +116,10 @@ impl BalExecutor {
         context: &BlockContext,
         list: &BlockAccessList,
     ) -> Result<Option<ExecutedBlock>, ExecutionError> {
-        let facts = assemble::facts_of(parent, batch, context, self.chain_id, &self.params)?;
-        let (jobs, held): (Vec<_>, Vec<_>) =
-            batch.items().iter().map(|item| assemble::prepare(item, &self.ahead, &facts)).unzip();
+        let (tip, order) = (parent.tip().height, batch.certified());
+        let facts = assemble::facts_of(tip, order, context, self.chain_id, &self.params)?;
+        let decode = |messages| decode_in_order(messages, self.chain_id);
+        let (jobs, held) = assemble::prepare(batch.items(), &facts, decode);
         let view: Arc<dyn StateView> = Arc::new(BlockView::new(parent.clone()));
         let run = Along {
             params: &self.params,
@@ -150,7 +151,10 @@ impl BalExecutor {
         }
         let diff = joined(view.as_ref(), diffs)?;
         let results = assemble::results(batch.items(), held, results, facts.base_fee_wei);
-        assemble::block(parent, batch, &facts, results, diff, access).map(Some)
+        let (commitment, opening_root) = (order.digest(), batch.opening_root());
+        let (diff, access) = (Arc::new(diff), Arc::new(access));
+        let executed = Executed { facts, commitment, opening_root, results, diff, access };
+        executed.seal(parent).map(Some)
     }
 }
 
@@ -177,7 +181,7 @@ struct Done {
 
 /// A block being executed along a list.
 struct Along<'a> {
-    params: &'a ChainParams,
+    params: &'a Arc<ChainParams>,
     facts: &'a BlockFacts,
     codes: &'a CodeCache,
     view: Arc<dyn StateView>,
@@ -224,7 +228,9 @@ impl Along<'_> {
         };
         let mut overlay = Overlay::new(Arc::new(before));
         overlay.record_access();
-        let mut in_order = InOrder::new(self.params, self.facts, overlay, self.codes.clone(), 0);
+        overlay.follow(self.facts.spec);
+        let mut in_order =
+            InOrder::new(Arc::clone(self.params), *self.facts, overlay, self.codes.clone(), 0);
         let result = in_order.job(job)?;
         let (diff, access) = in_order.into_parts().0.finish();
         Ok(Done { result, diff, access: access.unwrap_or_default() })

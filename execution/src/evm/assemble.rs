@@ -1,6 +1,7 @@
 //! From an opened batch to jobs, and from what became of them to a block.
 
-use std::sync::Arc;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, OnceLock};
 
 use alloy_consensus::proofs::{calculate_receipt_root, calculate_transaction_root};
 use alloy_consensus::{EMPTY_OMMER_ROOT_HASH, Header};
@@ -8,9 +9,12 @@ use alloy_eips::eip7685::EMPTY_REQUESTS_HASH;
 use alloy_primitives::{B256, Bytes, U256, keccak256};
 use alloy_trie::EMPTY_ROOT_HASH;
 
-use blindfold_wire::{ChainParams, OpenedBatch, OpenedEnvelope, Opening, executed_root};
+use blindfold_wire::{
+    Certified, ChainParams, OpenedEnvelope, Opening, OrderCommitment, executed_root,
+};
 
-use super::{BlockFacts, Body, Charge, DecodedAhead, Job, JobResult, Ran, SPEC, Transaction};
+use super::engine::{Decoded, Messages};
+use super::{BlockFacts, Body, Charge, Job, JobResult, Ran, SPEC, Transaction};
 use crate::access::AccessRecord;
 use crate::block::{BlockRecord, ExecutedBlock, Outcome, Receipt, Verdict};
 use crate::chain::tip_writes;
@@ -18,50 +22,53 @@ use crate::escrow::{self, ESCROW_ADDRESS};
 use crate::executor::{BlockContext, ExecutionError};
 use crate::state::{Layer, ParentState, Sealed, StateDiff, StateWrites, Tip, seal};
 
-/// Decodes what an envelope held, and puts down what it costs: a position ready to run, and the transaction
-/// it holds if there is one.
+/// A trie has so many subtries below its root.
+const MAX_ROOT_THREADS: usize = 16;
+
+/// Positions ready to run, and the transaction that each holds if it holds one. `decode` decodes the messages
+/// of those that opened.
 pub(crate) fn prepare(
-    item: &OpenedEnvelope,
-    ahead: &DecodedAhead,
+    items: &[OpenedEnvelope],
     facts: &BlockFacts,
-) -> (Job, Option<Transaction>) {
-    let header = item.envelope.header();
-    let charge = Charge::new(
-        item.envelope.payer(),
-        header.clone(),
-        item.envelope.size_bytes(),
-        u128::from(facts.base_fee_wei),
-    );
-    let (body, transaction) = match &item.opening {
-        Opening::Undecryptable { .. } => (Body::Nothing, None),
-        Opening::Opened { message, .. } => match ahead.take(message, header.gas_limit) {
-            Ok(transaction) => (Body::Run(Box::new(transaction.tx_env())), Some(transaction)),
-            Err(reason) => (Body::Skip(reason), None),
-        },
+    decode: impl FnOnce(Messages) -> Vec<Decoded>,
+) -> (Vec<Job>, Vec<Option<Transaction>>) {
+    let message = |item: &OpenedEnvelope| match &item.opening {
+        Opening::Opened { message, .. } => {
+            Some((message.clone(), item.envelope.header().gas_limit))
+        }
+        Opening::Undecryptable { .. } => None,
     };
-    (Job { body, charge: Some(charge) }, transaction)
+    let mut decoded = decode(items.iter().filter_map(message).collect()).into_iter();
+    let job = |item: &OpenedEnvelope| {
+        let charge = Charge::new(
+            item.envelope.payer(),
+            item.envelope.header().clone(),
+            item.envelope.size_bytes(),
+            u128::from(facts.base_fee_wei),
+        );
+        let decoded = match &item.opening {
+            Opening::Opened { .. } => decoded.next(),
+            Opening::Undecryptable { .. } => None,
+        };
+        let (body, transaction) = match decoded {
+            None => (Body::Nothing, None),
+            Some(Ok(transaction)) => (Body::Run(Box::new(transaction.tx_env())), Some(transaction)),
+            Some(Err(reason)) => (Body::Skip(reason), None),
+        };
+        (Job { body, charge: Some(charge) }, transaction)
+    };
+    items.iter().map(job).unzip()
 }
 
-/// What the block of a batch tells its transactions.
+/// What the block of a height tells its transactions.
 pub(crate) fn facts_of(
-    parent: &ParentState,
-    batch: &OpenedBatch,
-    context: &BlockContext,
-    chain_id: u64,
-    params: &ChainParams,
-) -> Result<BlockFacts, ExecutionError> {
-    facts_after(parent.tip().height, batch, context, chain_id, params)
-}
-
-/// As [`facts_of`], on top of a block of which only the height is known.
-pub(crate) fn facts_after(
     tip: u64,
-    batch: &OpenedBatch,
+    order: &Certified<OrderCommitment>,
     context: &BlockContext,
     chain_id: u64,
     params: &ChainParams,
 ) -> Result<BlockFacts, ExecutionError> {
-    let commitment = batch.commitment();
+    let commitment = order.get();
     let height = commitment.height;
     if Some(height) != tip.checked_add(1) {
         return Err(ExecutionError::NotNext { height, tip });
@@ -77,7 +84,7 @@ pub(crate) fn facts_after(
         gas_limit: params.block_gas_limit,
         base_fee_wei,
         difficulty: U256::ZERO,
-        prev_randao: Some(keccak256(batch.certified().digest())),
+        prev_randao: Some(keccak256(order.digest())),
         excess_blob_gas: Some(0),
         blob_update_fraction: None,
     })
@@ -110,6 +117,7 @@ pub(crate) fn empty_header(facts: &BlockFacts, commitment: B256) -> Header {
 }
 
 /// Everything of a block but what depends on the state root.
+#[derive(Debug)]
 pub(crate) struct Results {
     pub(crate) transactions: Vec<Transaction>,
     pub(crate) receipts: Vec<Receipt>,
@@ -181,44 +189,56 @@ pub(crate) fn header(
     }
 }
 
-/// Computes the state root and makes the block.
-pub(crate) fn block(
-    parent: &ParentState,
-    batch: &OpenedBatch,
-    facts: &BlockFacts,
-    results: Results,
-    diff: StateDiff,
-    access: AccessRecord,
-) -> Result<ExecutedBlock, ExecutionError> {
-    let digest = batch.certified().digest();
-    let height = facts.height;
-    let Sealed { state_root, mut writes, watched } =
-        seal(parent, &diff, height, ESCROW_ADDRESS, 1)?;
-    let header = header(facts, digest, parent.tip().block_hash, state_root, &results);
-    let Results { transactions, receipts, outcomes, .. } = results;
-    let opening_root = batch.opening_root();
-    let tip = Tip {
-        height,
-        block_hash: header.hash_slow(),
-        state_root,
-        timestamp_s: facts.timestamp_s,
-        base_fee_wei: facts.base_fee_wei,
-    };
-    writes.extend(escrow::history_writes(height, &watched));
-    writes.extend(tip_writes(&tip));
-    Ok(ExecutedBlock {
-        record: Arc::new(BlockRecord {
-            hash: tip.block_hash,
-            header,
-            commitment: digest,
-            transactions,
-            receipts,
-            outcomes,
-            opening_root,
-            executed_root: executed_root(state_root, opening_root),
-        }),
-        layer: Arc::new(Layer { tip, writes: StateWrites::new(writes) }),
-        diff: Arc::new(diff),
-        access: Arc::new(access),
-    })
+/// An executed height without its state root.
+#[derive(Debug)]
+pub(crate) struct Executed {
+    pub(crate) facts: BlockFacts,
+    pub(crate) commitment: B256,
+    pub(crate) opening_root: B256,
+    pub(crate) results: Results,
+    pub(crate) diff: Arc<StateDiff>,
+    pub(crate) access: Arc<AccessRecord>,
+}
+
+impl Executed {
+    /// Computes the state root and makes the block.
+    pub(crate) fn seal(self, parent: &ParentState) -> Result<ExecutedBlock, ExecutionError> {
+        let Self { facts, commitment, opening_root, results, diff, access } = self;
+        let height = facts.height;
+        let Sealed { state_root, mut writes, watched } =
+            seal(parent, &diff, height, ESCROW_ADDRESS, root_threads())?;
+        let header = header(&facts, commitment, parent.tip().block_hash, state_root, &results);
+        let Results { transactions, receipts, outcomes, .. } = results;
+        let tip = Tip {
+            height,
+            block_hash: header.hash_slow(),
+            state_root,
+            timestamp_s: facts.timestamp_s,
+            base_fee_wei: facts.base_fee_wei,
+        };
+        writes.extend(escrow::history_writes(height, &watched));
+        writes.extend(tip_writes(&tip));
+        Ok(ExecutedBlock {
+            record: Arc::new(BlockRecord {
+                hash: tip.block_hash,
+                header,
+                commitment,
+                transactions,
+                receipts,
+                outcomes,
+                opening_root,
+                executed_root: executed_root(state_root, opening_root),
+            }),
+            layer: Arc::new(Layer { tip, writes: StateWrites::new(writes) }),
+            diff,
+            access,
+        })
+    }
+}
+
+/// Threads that compute a state root: one for each core, and no more than the root has subtries.
+fn root_threads() -> usize {
+    static THREADS: OnceLock<usize> = OnceLock::new();
+    let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    *THREADS.get_or_init(|| cores().min(MAX_ROOT_THREADS))
 }

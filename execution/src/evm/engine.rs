@@ -2,20 +2,18 @@
 
 use std::sync::Arc;
 
-use blindfold_wire::ChainParams;
+use blindfold_wire::{ChainParams, SkipReason};
 
-use super::{BlockFacts, CodeCache, InOrder, Job, JobResult};
+use super::{BlockFacts, CodeCache, InOrder, Job, JobResult, Transaction};
 use crate::access::AccessRecord;
 use crate::executor::ExecutionError;
 use crate::state::{Overlay, StateDiff};
 
-/// A block to run: rules, state and positions.
+/// A block to run: rules, and the state before the first position.
 pub(crate) struct Run {
     pub(crate) params: Arc<ChainParams>,
     pub(crate) facts: BlockFacts,
-    /// The state before the first position.
     pub(crate) overlay: Overlay,
-    pub(crate) jobs: Vec<Job>,
 }
 
 /// What a block came to.
@@ -27,9 +25,35 @@ pub(crate) struct Finished {
     pub(crate) access: Option<AccessRecord>,
 }
 
+/// Messages to decode, each with the gas class of its envelope.
+pub(crate) type Messages = Vec<(Vec<u8>, u64)>;
+
+/// What became of a message.
+pub(crate) type Decoded = Result<Transaction, SkipReason>;
+
 /// Runs positions.
 pub(crate) trait Engine: Send + Sync {
-    fn run(&self, run: Run) -> Result<Finished, ExecutionError>;
+    /// Begins a block.
+    fn begin(&self, run: Run) -> Box<dyn Session>;
+
+    /// Decodes messages and recovers their senders.
+    fn decode(&self, messages: Messages, chain_id: u64) -> Vec<Decoded>;
+
+    /// Runs a whole block.
+    fn run(&self, run: Run, jobs: Vec<Job>) -> Result<Finished, ExecutionError> {
+        let mut session = self.begin(run);
+        session.push(jobs)?;
+        session.finish()
+    }
+}
+
+/// A block under way. After an error it is of no use.
+pub(crate) trait Session: Send {
+    /// Runs the next positions.
+    fn push(&mut self, jobs: Vec<Job>) -> Result<(), ExecutionError>;
+
+    /// What the block came to.
+    fn finish(self: Box<Self>) -> Result<Finished, ExecutionError>;
 }
 
 /// One position after the other.
@@ -39,11 +63,84 @@ pub(crate) struct Sequential {
 }
 
 impl Engine for Sequential {
-    fn run(&self, run: Run) -> Result<Finished, ExecutionError> {
-        let Run { params, facts, overlay, jobs } = run;
-        let mut in_order = InOrder::new(&params, &facts, overlay, self.codes.clone(), 0);
-        let results = jobs.iter().map(|job| in_order.job(job)).collect::<Result<_, _>>()?;
-        let (diff, access) = in_order.into_parts().0.finish();
-        Ok(Finished { results, diff, access })
+    fn begin(&self, run: Run) -> Box<dyn Session> {
+        Box::new(InOrderSession { codes: self.codes.clone(), block: Underway::new(run) })
+    }
+
+    fn decode(&self, messages: Messages, chain_id: u64) -> Vec<Decoded> {
+        decode_in_order(messages, chain_id)
+    }
+}
+
+/// Decodes messages on this thread.
+pub(crate) fn decode_in_order(messages: Messages, chain_id: u64) -> Vec<Decoded> {
+    let decode = |(message, class): &(Vec<u8>, u64)| Transaction::decode(message, chain_id, *class);
+    messages.iter().map(decode).collect()
+}
+
+struct InOrderSession {
+    codes: CodeCache,
+    block: Underway,
+}
+
+impl Session for InOrderSession {
+    fn push(&mut self, jobs: Vec<Job>) -> Result<(), ExecutionError> {
+        self.block.in_order(&self.codes, &jobs, |run, _, job| run.job(job))
+    }
+
+    fn finish(self: Box<Self>) -> Result<Finished, ExecutionError> {
+        self.block.finish()
+    }
+}
+
+/// A block between two runs of positions.
+pub(super) struct Underway {
+    pub(super) params: Arc<ChainParams>,
+    pub(super) facts: BlockFacts,
+    /// Gone after an error.
+    overlay: Option<Overlay>,
+    pub(super) gas_used: u64,
+    pub(super) results: Vec<JobResult>,
+}
+
+impl Underway {
+    pub(super) fn new(run: Run) -> Self {
+        let Run { params, facts, mut overlay } = run;
+        overlay.follow(facts.spec);
+        Self { params, facts, overlay: Some(overlay), gas_used: 0, results: Vec::new() }
+    }
+
+    /// The overlay, to be given back with [`Self::put`].
+    pub(super) fn take(&mut self) -> Result<Overlay, ExecutionError> {
+        self.overlay.take().ok_or_else(|| ExecutionError::Evm("the block failed before".to_owned()))
+    }
+
+    pub(super) fn put(&mut self, overlay: Overlay, gas_used: u64) {
+        self.overlay = Some(overlay);
+        self.gas_used = gas_used;
+    }
+
+    /// Runs positions in order, each by `job`, which also gets its number among them.
+    pub(super) fn in_order(
+        &mut self,
+        codes: &CodeCache,
+        jobs: &[Job],
+        run: impl Fn(&mut InOrder, usize, &Job) -> Result<JobResult, ExecutionError>,
+    ) -> Result<(), ExecutionError> {
+        let overlay = self.take()?;
+        let params = Arc::clone(&self.params);
+        let mut in_order = InOrder::new(params, self.facts, overlay, codes.clone(), self.gas_used);
+        self.results.reserve(jobs.len());
+        for (number, job) in jobs.iter().enumerate() {
+            self.results.push(run(&mut in_order, number, job)?);
+        }
+        let (overlay, gas_used) = in_order.into_parts();
+        self.put(overlay, gas_used);
+        Ok(())
+    }
+
+    pub(super) fn finish(mut self) -> Result<Finished, ExecutionError> {
+        let (diff, access) = self.take()?.finish();
+        Ok(Finished { results: self.results, diff, access })
     }
 }

@@ -1,121 +1,157 @@
-//! The executors: how an opened batch becomes a block, on whichever engine.
+//! The executors: how an opened height becomes a block, on whichever engine.
 
 use std::sync::Arc;
 
-use blindfold_wire::{ChainParams, Genesis, OpenedBatch};
+use alloy_primitives::B256;
+use blindfold_wire::{
+    Certified, ChainParams, Genesis, OpenedBatch, OpenedEnvelope, Opening, OrderCommitment,
+};
 
+use super::assemble::{self, Executed};
 use super::parallel::Parallel;
-use super::{DecodedAhead, Engine, Finished, Run, Sequential, assemble};
-use crate::block::ExecutedBlock;
-use crate::executor::{BlockContext, ExecutionError, Executor};
-use crate::state::{BlockView, Overlay, ParentState};
+use super::{BlockFacts, Engine, Finished, Run, Sequential, Session, Transaction};
+use crate::executor::{BlockContext, Execution, ExecutionError, Executor};
+use crate::state::Overlay;
+use crate::unsealed::{ExecutionParent, UnsealedBlock};
 
-/// What a chain's blocks have in common.
+/// An executor on some engine.
 #[derive(Clone, Debug)]
-struct Chain {
+struct On<E> {
     chain_id: u64,
     params: Arc<ChainParams>,
-    ahead: DecodedAhead,
+    engine: E,
 }
 
-impl Chain {
-    fn new(genesis: &Genesis) -> Self {
-        let chain_id = genesis.chain_id;
-        let params = Arc::new(genesis.params.clone());
-        Self { chain_id, params, ahead: DecodedAhead::new(chain_id) }
+impl<E: Engine + Clone + 'static> On<E> {
+    fn new(genesis: &Genesis, engine: E) -> Self {
+        Self { chain_id: genesis.chain_id, params: Arc::new(genesis.params.clone()), engine }
     }
 
-    fn execute(
+    fn begin(
         &self,
-        engine: &impl Engine,
-        parent: &ParentState,
-        batch: &OpenedBatch,
+        parent: &ExecutionParent,
+        order: &Certified<OrderCommitment>,
         context: &BlockContext,
-    ) -> Result<ExecutedBlock, ExecutionError> {
-        let facts = assemble::facts_of(parent, batch, context, self.chain_id, &self.params)?;
-        let mut overlay = Overlay::new(Arc::new(BlockView::new(parent.clone())));
+    ) -> Result<Box<dyn Execution>, ExecutionError> {
+        let facts = assemble::facts_of(parent.height, order, context, self.chain_id, &self.params)?;
+        let mut overlay = Overlay::new(Arc::clone(&parent.view));
         overlay.record_access();
-        let (jobs, held) =
-            batch.items().iter().map(|item| assemble::prepare(item, &self.ahead, &facts)).unzip();
-        let run = Run { params: Arc::clone(&self.params), facts, overlay, jobs };
-        let Finished { results, diff, access } = engine.run(run)?;
-        let results = assemble::results(batch.items(), held, results, facts.base_fee_wei);
-        assemble::block(parent, batch, &facts, results, diff, access.unwrap_or_default())
+        let session = self.engine.begin(Run { params: Arc::clone(&self.params), facts, overlay });
+        Ok(Box::new(Height {
+            executor: self.clone(),
+            digest: order.digest(),
+            facts,
+            session,
+            pushed: Vec::new(),
+            held: Vec::new(),
+        }))
+    }
+}
+
+/// A height being executed.
+struct Height<E> {
+    executor: On<E>,
+    digest: B256,
+    facts: BlockFacts,
+    session: Box<dyn Session>,
+    /// What was executed before the whole height was known: envelopes and openings.
+    pushed: Vec<(B256, Opening)>,
+    /// The transactions of the executed positions.
+    held: Vec<Option<Transaction>>,
+}
+
+impl<E: Engine> Height<E> {
+    fn run(&mut self, items: &[OpenedEnvelope]) -> Result<(), ExecutionError> {
+        let On { engine, chain_id, .. } = &self.executor;
+        let decode = |messages| engine.decode(messages, *chain_id);
+        let (jobs, held) = assemble::prepare(items, &self.facts, decode);
+        self.held.extend(held);
+        self.session.push(jobs)
+    }
+}
+
+impl<E: Engine> Execution for Height<E> {
+    fn push(&mut self, items: &[OpenedEnvelope]) -> Result<(), ExecutionError> {
+        self.run(items)?;
+        let pushed = items.iter().map(|item| (item.envelope.id(), item.opening.clone()));
+        self.pushed.extend(pushed);
+        Ok(())
+    }
+
+    fn finish(mut self: Box<Self>, batch: &OpenedBatch) -> Result<UnsealedBlock, ExecutionError> {
+        let same = |((id, opening), item): (&(B256, Opening), &OpenedEnvelope)| {
+            *id == item.envelope.id() && *opening == item.opening
+        };
+        let items = batch.items();
+        let begun = batch.certified().digest() == self.digest
+            && self.pushed.len() <= items.len()
+            && self.pushed.iter().zip(items).all(same);
+        if !begun {
+            return Err(ExecutionError::OtherBatch { height: batch.height() });
+        }
+        let rest = self.pushed.len();
+        self.run(&items[rest..])?;
+        let Self { facts, session, held, .. } = *self;
+        let Finished { results, diff, access } = session.finish()?;
+        let results = assemble::results(items, held, results, facts.base_fee_wei);
+        let (diff, access) = (Arc::new(diff), Arc::new(access.unwrap_or_default()));
+        let (commitment, opening_root) = (batch.certified().digest(), batch.opening_root());
+        let executed = Executed { facts, commitment, opening_root, results, diff, access };
+        Ok(UnsealedBlock::new(executed))
     }
 }
 
 /// [`Executor`] without parallelism: one envelope after the other. The reference that others must equal.
 #[derive(Clone, Debug)]
-pub struct SequentialExecutor {
-    chain: Chain,
-    engine: Sequential,
-}
+pub struct SequentialExecutor(On<Sequential>);
 
 impl SequentialExecutor {
     /// An executor for the chain of this genesis.
     #[must_use]
     pub fn new(genesis: &Genesis) -> Self {
-        Self { chain: Chain::new(genesis), engine: Sequential::default() }
-    }
-
-    /// Has the executor use what was decoded while the height was still being opened. The blocks are
-    /// the same with or without.
-    #[must_use]
-    pub fn with_decoded(mut self, ahead: DecodedAhead) -> Self {
-        self.chain.ahead = ahead;
-        self
+        Self(On::new(genesis, Sequential::default()))
     }
 }
 
 impl Executor for SequentialExecutor {
-    fn execute(
+    fn begin(
         &self,
-        parent: &ParentState,
-        batch: &OpenedBatch,
+        parent: &ExecutionParent,
+        order: &Certified<OrderCommitment>,
         context: &BlockContext,
-    ) -> Result<ExecutedBlock, ExecutionError> {
-        self.chain.execute(&self.engine, parent, batch, context)
+    ) -> Result<Box<dyn Execution>, ExecutionError> {
+        self.0.begin(parent, order, context)
     }
 }
 
 /// [`Executor`] on several threads, where that pays. Clones share the threads and what was measured.
 #[derive(Clone, Debug)]
-pub struct ParallelExecutor {
-    chain: Chain,
-    engine: Parallel,
-}
+pub struct ParallelExecutor(On<Parallel>);
 
 impl ParallelExecutor {
     /// An executor for the chain of this genesis on so many threads, the caller's own among them; between 1
     /// and [`MAX_EXECUTION_THREADS`](crate::MAX_EXECUTION_THREADS).
     #[must_use]
     pub fn new(genesis: &Genesis, threads: usize) -> Self {
-        Self { chain: Chain::new(genesis), engine: Parallel::new(threads, Default::default()) }
-    }
-
-    /// As [`SequentialExecutor::with_decoded`].
-    #[must_use]
-    pub fn with_decoded(mut self, ahead: DecodedAhead) -> Self {
-        self.chain.ahead = ahead;
-        self
+        Self(On::new(genesis, Parallel::new(threads, Default::default())))
     }
 
     /// Has everything run in parallel, whether it pays or not, with injected delays.
     #[cfg(any(test, feature = "testkit"))]
     #[must_use]
     pub fn forced(mut self, seed: u64) -> Self {
-        self.engine = self.engine.forced(seed);
+        self.0.engine = self.0.engine.forced(seed);
         self
     }
 }
 
 impl Executor for ParallelExecutor {
-    fn execute(
+    fn begin(
         &self,
-        parent: &ParentState,
-        batch: &OpenedBatch,
+        parent: &ExecutionParent,
+        order: &Certified<OrderCommitment>,
         context: &BlockContext,
-    ) -> Result<ExecutedBlock, ExecutionError> {
-        self.chain.execute(&self.engine, parent, batch, context)
+    ) -> Result<Box<dyn Execution>, ExecutionError> {
+        self.0.begin(parent, order, context)
     }
 }

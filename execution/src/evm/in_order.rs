@@ -1,5 +1,7 @@
 //! One position after the other, on one thread: the reference that faster engines must equal.
 
+use std::sync::Arc;
+
 use alloy_primitives::{Address, Bytes, U256};
 use revm::context::{ContextTr, JournalTr, TxEnv};
 use revm::context_interface::result::{EVMError, ExecutionResult, InvalidTransaction};
@@ -17,24 +19,23 @@ use crate::executor::ExecutionError;
 use crate::state::{Overlay, StoreError};
 
 /// A block being executed in order.
-pub(crate) struct InOrder<'a> {
-    params: &'a ChainParams,
-    facts: &'a BlockFacts,
+pub(crate) struct InOrder {
+    params: Arc<ChainParams>,
+    facts: BlockFacts,
     evm: MainnetEvm<MainnetContext<Reader>>,
     gas_used: u64,
 }
 
-impl<'a> InOrder<'a> {
+impl InOrder {
     /// Goes on after positions that used `gas_used`.
     pub(crate) fn new(
-        params: &'a ChainParams,
-        facts: &'a BlockFacts,
-        mut overlay: Overlay,
+        params: Arc<ChainParams>,
+        facts: BlockFacts,
+        overlay: Overlay,
         codes: CodeCache,
         gas_used: u64,
     ) -> Self {
-        overlay.follow(facts.spec);
-        let evm = build(Reader { overlay, codes }, facts, |_| {});
+        let evm = build(Reader { overlay, codes }, &facts, |_| {});
         Self { params, facts, evm, gas_used }
     }
 
@@ -75,7 +76,7 @@ impl<'a> InOrder<'a> {
         self.gas_used = self.gas_used.saturating_add(ran.gas_used());
         let charge_wei = match taken {
             Some((charge, taken_wei)) => {
-                let charge_wei = charge.wei(self.params, ran.gas_used());
+                let charge_wei = charge.wei(&self.params, ran.gas_used());
                 let beneficiary = self.facts.beneficiary;
                 escrow::settle(self.overlay(), charge.payer, taken_wei, charge_wei, beneficiary)?
             }
@@ -86,7 +87,7 @@ impl<'a> InOrder<'a> {
     }
 
     fn take(&mut self, charge: &Charge) -> Result<U256, StoreError> {
-        let due_wei = charge.wei(self.params, 0);
+        let due_wei = charge.wei(&self.params, 0);
         let taken_wei = escrow::take(self.overlay(), charge.payer, due_wei)?;
         if taken_wei < due_wei {
             // The order rule makes this impossible; say so rather than stop the chain.

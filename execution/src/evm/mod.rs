@@ -1,6 +1,5 @@
 //! The EVM: revm, and what it takes to feed it. No revm type leaves this module's parent crate.
 
-mod ahead;
 pub(crate) mod assemble;
 mod call;
 mod codes;
@@ -12,13 +11,13 @@ mod job;
 mod parallel;
 mod transaction;
 
-pub use ahead::{DecodedAhead, MAX_DECODED_AHEAD};
+pub(crate) use assemble::Executed;
 pub(crate) use assemble::empty_header;
 pub use call::{
     CallError, CallOutcome, CallRequest, CallSettings, call, estimate_gas, revert_message,
 };
 pub(crate) use codes::CodeCache;
-pub(crate) use engine::{Engine, Finished, Run, Sequential};
+pub(crate) use engine::{Engine, Finished, Run, Sequential, Session, decode_in_order};
 pub use executors::{ParallelExecutor, SequentialExecutor};
 pub(crate) use in_order::InOrder;
 pub(crate) use job::{Body, Charge, Job, JobResult, Ran};

@@ -26,7 +26,7 @@ pub(super) fn run(
     let params = Arc::new(ChainParams::default());
     let overlay = system_calls(block, &facts, &params, state)?;
     let jobs = block.transactions.iter().map(|tx| Job { body: body(tx), charge: None }).collect();
-    let Finished { results, diff, .. } = engine.run(Run { params, facts, overlay, jobs })?;
+    let Finished { results, diff, .. } = engine.run(Run { params, facts, overlay }, jobs)?;
 
     let mut outcome = ReplayOutcome { diff, ..ReplayOutcome::default() };
     for (index, (result, transaction)) in results.into_iter().zip(&block.transactions).enumerate() {
@@ -72,7 +72,7 @@ fn facts(block: &ReplayBlock) -> BlockFacts {
 fn system_calls(
     block: &ReplayBlock,
     facts: &BlockFacts,
-    params: &ChainParams,
+    params: &Arc<ChainParams>,
     state: &Arc<dyn StateView>,
 ) -> Result<Overlay, ExecutionError> {
     let beacon = block.parent_beacon_block_root.filter(|_| block.fork >= Fork::Cancun);
@@ -85,11 +85,12 @@ fn system_calls(
             due.push((contract, input));
         }
     }
-    let overlay = Overlay::new(Arc::clone(state));
+    let mut overlay = Overlay::new(Arc::clone(state));
+    overlay.follow(facts.spec);
     if due.is_empty() {
         return Ok(overlay);
     }
-    let mut in_order = InOrder::new(params, facts, overlay, CodeCache::default(), 0);
+    let mut in_order = InOrder::new(Arc::clone(params), *facts, overlay, CodeCache::default(), 0);
     for (contract, input) in due {
         in_order.system_call(contract, Bytes::copy_from_slice(input.as_slice()))?;
     }

@@ -168,12 +168,17 @@ impl Net {
         self.seal(payer, tx.gas_limit(), &tx.encoded_2718())
     }
 
-    /// Executes without writing.
-    pub(super) fn execute(&self, items: &[Item]) -> (OrderCommitment, ExecutedBlock) {
+    /// The next height, ordered and opened.
+    pub(super) fn next_batch(&self, items: &[Item]) -> (OpenedBatch, BlockContext) {
         let envelopes: Vec<_> = items.iter().map(|item| item.envelope.clone()).collect();
         let commitment = self.committee.commitment(&self.parent, &envelopes);
-        let batch = self.batch(&commitment, items);
-        let context = BlockContext { beneficiary: BENEFICIARY };
+        (self.batch(&commitment, items), BlockContext { beneficiary: BENEFICIARY })
+    }
+
+    /// Executes without writing.
+    pub(super) fn execute(&self, items: &[Item]) -> (OrderCommitment, ExecutedBlock) {
+        let (batch, context) = self.next_batch(items);
+        let commitment = batch.commitment().clone();
         let block = self.executor.execute(&self.state, &batch, &context).expect("executes");
         // Everything any test executes, it executes in parallel, too.
         for (seed, parallel) in (0..).zip(&self.parallel) {

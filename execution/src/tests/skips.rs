@@ -5,10 +5,10 @@ use std::collections::HashSet;
 use alloy_consensus::{SignableTransaction, Signed, TxEip2930, TxEip7702, TxEnvelope, TxLegacy};
 use alloy_eips::eip2718::Encodable2718;
 use alloy_primitives::{Bytes, Signature, TxKind, U256, uint};
-use blindfold_wire::{GenesisAccount, Opening, SkipReason};
+use blindfold_wire::{GenesisAccount, SkipReason};
 
 use super::harness::*;
-use crate::{DecodedAhead, Verdict};
+use crate::{ExecutionError, ExecutionParent, Executor, ParallelExecutor, Verdict};
 
 const SECP256K1_N: U256 =
     uint!(0xfffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141_U256);
@@ -151,7 +151,7 @@ fn every_reason_is_found_and_the_block_goes_on() {
 }
 
 #[test]
-fn decoding_ahead_changes_no_block() {
+fn a_height_may_be_executed_while_it_is_opened() {
     let mut net = net();
     let cases = cases(&net);
     let mut items: Vec<_> =
@@ -159,17 +159,55 @@ fn decoding_ahead_changes_no_block() {
     let good = Tx::new(&net, 5, SINK).value(ETHER).sign(&key(1));
     items.push(net.seal_tx(2, &good));
     items.push(net.seal_tx(2, &good));
-    let plain = net.execute(&items);
-
-    let ahead = DecodedAhead::new(net.genesis().chain_id);
-    for item in &items[1..] {
-        let Opening::Opened { message, .. } = &item.opening else { unreachable!("all open") };
-        ahead.decode(message, item.envelope.header().gas_limit);
+    let (batch, context) = net.next_batch(&items);
+    let whole = net.executor.execute(&net.state, &batch, &context).expect("executes");
+    let parallel = ParallelExecutor::new(net.genesis(), 2).forced(7);
+    let executors: [&dyn Executor; 2] = [&net.executor, &parallel];
+    let parent = ExecutionParent::of(&net.state);
+    for executor in executors {
+        for (chunk, pushed) in [(1, items.len()), (4, 9), (100, 0)] {
+            let mut execution = executor.begin(&parent, batch.certified(), &context).expect("next");
+            for items in batch.items()[..pushed].chunks(chunk) {
+                execution.push(items).expect("executes");
+            }
+            let block = execution.finish(&batch).expect("executes").seal(&net.state);
+            assert_eq!(block.expect("next"), whole);
+        }
+        // What was executed ahead must be what was ordered and opened.
+        let mut execution = executor.begin(&parent, batch.certified(), &context).expect("next");
+        execution.push(&batch.items()[1..3]).expect("executes");
+        assert!(matches!(execution.finish(&batch), Err(ExecutionError::OtherBatch { .. })));
     }
-    assert!(ahead.len() > 10);
-    net.executor = net.executor.clone().with_decoded(ahead.clone());
-    assert_eq!(net.execute(&items), plain);
-    assert!(ahead.is_empty(), "what was decoded was used");
+}
+
+#[test]
+fn a_height_may_be_executed_before_the_one_below_is_sealed() {
+    let mut net = net();
+    let first = Tx::new(&net, 5, SINK).value(ETHER).sign(&key(1));
+    let items = vec![net.seal_tx(2, &first)];
+    let (one, context) = net.next_batch(&items);
+    let unsealed = net
+        .executor
+        .begin(&ExecutionParent::of(&net.state), one.certified(), &context)
+        .and_then(|execution| execution.finish(&one))
+        .expect("executes");
+    let above = ExecutionParent::after(&net.state, &unsealed);
+    let sealed = unsealed.seal(&net.state).expect("next");
+    let before = net.state.clone();
+    assert_eq!(net.run(items).record, sealed.record);
+
+    let second = Tx::new(&net, 6, SINK).value(ETHER).sign(&key(1));
+    let items = vec![net.seal_tx(2, &second)];
+    let (two, context) = net.next_batch(&items);
+    let unsealed = net
+        .executor
+        .begin(&above, two.certified(), &context)
+        .and_then(|execution| execution.finish(&two))
+        .expect("executes");
+    let after = before.extend(sealed.layer).expect("next");
+    let sealed = unsealed.seal(&after).expect("next");
+    assert_eq!(sealed, net.executor.execute(&net.state, &two, &context).expect("executes"));
+    assert_eq!(sealed.record.receipts.len(), 1);
 }
 
 #[test]

@@ -18,7 +18,7 @@ use super::file::{
 use super::report::{Difference, Location, ReplayReport};
 use super::state::{WitnessFault, WitnessState};
 use crate::bal::BlockAccessList;
-use crate::evm::{DecodedAhead, Engine as _, Finished, Run, Sequential, assemble};
+use crate::evm::{Engine as _, Finished, Run, Sequential, assemble, decode_in_order};
 use crate::executor::{BlockContext, ExecutionError};
 use crate::state::{Overlay, StateView, StoreError};
 
@@ -256,18 +256,22 @@ pub(crate) fn execute(
 ) -> Result<ClaimedBlock, ReplayError> {
     let parent = state.parent().clone();
     let params = &genesis.params;
-    let facts =
-        assemble::facts_after(parent.header.number, batch, context, genesis.chain_id, params)?;
+    let facts = assemble::facts_of(
+        parent.header.number,
+        batch.certified(),
+        context,
+        genesis.chain_id,
+        params,
+    )?;
     let state = Arc::new(state);
     let mut overlay = Overlay::new(Arc::clone(&state) as Arc<dyn StateView>);
     overlay.record_access();
-    let ahead = DecodedAhead::new(genesis.chain_id);
-    let (jobs, held) =
-        batch.items().iter().map(|item| assemble::prepare(item, &ahead, &facts)).unzip();
+    let decode = |messages| decode_in_order(messages, genesis.chain_id);
+    let (jobs, held) = assemble::prepare(batch.items(), &facts, decode);
     // An engine of its own: codes that others have read are not in this witness.
     let engine = Sequential::default();
-    let run = Run { params: Arc::new(params.clone()), facts, overlay, jobs };
-    let Finished { results, diff, access } = engine.run(run)?;
+    let run = Run { params: Arc::new(params.clone()), facts, overlay };
+    let Finished { results, diff, access } = engine.run(run, jobs)?;
     let results = assemble::results(batch.items(), held, results, facts.base_fee_wei);
     let state_root = state.root_after(&diff)?;
     let digest = batch.certified().digest();

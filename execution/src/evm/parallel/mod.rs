@@ -3,6 +3,7 @@
 //!
 //! | part | does |
 //! |---|---|
+//! | `decode` | recovers senders, on all threads |
 //! | `profile` | decides what is worth running in parallel, from what was measured |
 //! | `pool` | threads that sleep between blocks |
 //! | `stretch` | schedules, checks and commits positions that run in parallel |
@@ -16,6 +17,7 @@
 
 mod attempt;
 mod cells;
+mod decode;
 mod handler;
 mod pool;
 mod profile;
@@ -28,15 +30,13 @@ mod tests;
 use std::sync::Arc;
 use std::time::Instant;
 
-use blindfold_wire::ChainParams;
-
+use self::decode::DecodeTask;
 use self::pool::Pool;
 use self::profile::{Plan, Profiles};
 use self::stretch::{Stretch, StretchEnd, StretchRules};
-use super::engine::{Engine, Finished, Run};
-use super::{BlockFacts, CodeCache, InOrder, Job, JobResult};
+use super::engine::{Decoded, Engine, Finished, Messages, Run, Session, Underway};
+use super::{CodeCache, Job};
 use crate::executor::ExecutionError;
-use crate::state::Overlay;
 
 /// Of the positions that run in order, one in this many is measured.
 const MEASURE_ONE_IN: usize = 8;
@@ -74,23 +74,6 @@ impl Parallel {
         self
     }
 
-    /// Begins a block whose positions come bit by bit.
-    pub(crate) fn begin(
-        &self,
-        params: Arc<ChainParams>,
-        facts: BlockFacts,
-        overlay: Overlay,
-    ) -> Session {
-        Session {
-            engine: self.clone(),
-            params,
-            facts,
-            overlay: Some(overlay),
-            gas_used: 0,
-            results: Vec::new(),
-        }
-    }
-
     fn plan(&self, jobs: &[Job]) -> Plan {
         match self.forced {
             Some(_) => Plan::Parallel(jobs.len()),
@@ -100,68 +83,53 @@ impl Parallel {
 }
 
 impl Engine for Parallel {
-    fn run(&self, run: Run) -> Result<Finished, ExecutionError> {
-        let Run { params, facts, overlay, jobs } = run;
-        let mut session = self.begin(params, facts, overlay);
-        session.push(jobs)?;
-        session.finish()
+    fn begin(&self, run: Run) -> Box<dyn Session> {
+        Box::new(ParallelSession { engine: self.clone(), block: Underway::new(run) })
+    }
+
+    fn decode(&self, messages: Messages, chain_id: u64) -> Vec<Decoded> {
+        let task = Arc::new(DecodeTask::new(messages, chain_id));
+        self.pool.run(&task);
+        task.take()
     }
 }
 
-/// A block under way.
-pub(crate) struct Session {
+struct ParallelSession {
     engine: Parallel,
-    params: Arc<ChainParams>,
-    facts: BlockFacts,
-    /// Gone after an error.
-    overlay: Option<Overlay>,
-    gas_used: u64,
-    results: Vec<JobResult>,
+    block: Underway,
 }
 
-impl Session {
-    /// Runs the next positions.
-    pub(crate) fn push(&mut self, jobs: Vec<Job>) -> Result<(), ExecutionError> {
+impl Session for ParallelSession {
+    fn push(&mut self, jobs: Vec<Job>) -> Result<(), ExecutionError> {
         let jobs = Arc::new(jobs);
         let mut at = 0;
         while at < jobs.len() {
-            let before = self.results.len();
+            let before = self.block.results.len();
             match self.engine.plan(&jobs[at..]) {
                 Plan::InOrder(count) => self.in_order(&jobs[at..at + count])?,
                 Plan::Parallel(count) => self.parallel(&jobs, at, count)?,
             }
-            at += self.results.len() - before;
+            at += self.block.results.len() - before;
         }
         Ok(())
     }
 
-    /// What the block came to.
-    pub(crate) fn finish(self) -> Result<Finished, ExecutionError> {
-        let (diff, access) = self.overlay.ok_or_else(failed)?.finish();
-        Ok(Finished { results: self.results, diff, access })
+    fn finish(self: Box<Self>) -> Result<Finished, ExecutionError> {
+        self.block.finish()
     }
+}
 
+impl ParallelSession {
     fn in_order(&mut self, jobs: &[Job]) -> Result<(), ExecutionError> {
-        let overlay = self.overlay.take().ok_or_else(failed)?;
-        let codes = self.engine.codes.clone();
-        let mut run = InOrder::new(&self.params, &self.facts, overlay, codes, self.gas_used);
-        for (number, job) in jobs.iter().enumerate() {
-            let measured = (number % MEASURE_ONE_IN == 0).then(|| self.engine.profiles.of(job));
-            let result = match measured.flatten() {
-                Some(profile) => {
-                    let begun = Instant::now();
-                    let result = run.job(job)?;
-                    profile.took(begun.elapsed());
-                    result
-                }
-                None => run.job(job)?,
-            };
-            self.results.push(result);
-        }
-        let (overlay, gas_used) = run.into_parts();
-        self.overlay = Some(overlay);
-        self.gas_used = gas_used;
-        Ok(())
+        let profiles = &self.engine.profiles;
+        self.block.in_order(&self.engine.codes, jobs, |run, number, job| {
+            let measured = (number % MEASURE_ONE_IN == 0).then(|| profiles.of(job));
+            let Some(profile) = measured.flatten() else { return run.job(job) };
+            let begun = Instant::now();
+            let result = run.job(job);
+            profile.took(begun.elapsed());
+            result
+        })
     }
 
     fn parallel(
@@ -170,34 +138,21 @@ impl Session {
         at: usize,
         count: usize,
     ) -> Result<(), ExecutionError> {
-        let mut overlay = self.overlay.take().ok_or_else(failed)?;
-        overlay.follow(self.facts.spec);
+        let overlay = self.block.take()?;
         let rules = StretchRules {
-            params: Arc::clone(&self.params),
-            facts: self.facts,
+            params: Arc::clone(&self.block.params),
+            facts: self.block.facts,
             codes: self.engine.codes.clone(),
             threads: self.engine.pool.threads(),
             jitter: self.engine.forced,
         };
+        let (jobs, gas_used) = (Arc::clone(jobs), self.block.gas_used);
         let profiles = &self.engine.profiles;
-        let range = (at, count);
-        let stretch = Arc::new(Stretch::new(
-            rules,
-            Arc::clone(jobs),
-            range,
-            overlay,
-            self.gas_used,
-            profiles,
-        ));
+        let stretch = Arc::new(Stretch::new(rules, jobs, (at, count), overlay, gas_used, profiles));
         self.engine.pool.run(&stretch);
         let StretchEnd { overlay, results, gas_used } = stretch.end()?;
-        self.overlay = Some(overlay);
-        self.gas_used = gas_used;
-        self.results.extend(results);
+        self.block.put(overlay, gas_used);
+        self.block.results.extend(results);
         Ok(())
     }
-}
-
-fn failed() -> ExecutionError {
-    ExecutionError::Evm("the block failed before".to_owned())
 }
