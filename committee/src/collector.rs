@@ -37,7 +37,7 @@ use std::{
 
 use blindfold_crypto::{CommitteePublic, Opening};
 use blindfold_wire::{
-    Address, B256,
+    Address, B256, Certified, OrderCommitment,
     bundle::{self, ShareBundle, SignedBundleHeader},
     evidence::Evidence,
     opened::OpenedBatch,
@@ -194,6 +194,11 @@ pub struct DecideJob {
 }
 
 impl DecideJob {
+    /// The order that is being opened.
+    pub fn order(&self) -> &Certified<OrderCommitment> {
+        self.batch.certified()
+    }
+
     /// The height.
     pub fn height(&self) -> u64 {
         self.batch.height()

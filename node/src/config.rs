@@ -12,7 +12,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::gateway::config::GatewayConfig;
+use crate::{gateway::config::GatewayConfig, member::executor::ExecutorKind};
 
 /// Largest `node.toml` that is read, in bytes.
 const MAX_CONFIG_BYTES: u64 = 1 << 20;
@@ -46,6 +46,8 @@ pub struct NodeConfig {
     pub mempool: MempoolConfig,
     /// The database.
     pub storage: StorageConfig,
+    /// How blocks are executed.
+    pub execution: ExecutionConfig,
     /// The gateway for wallets that do not seal; used by `blindfold gateway` alone.
     pub gateway: GatewayConfig,
 }
@@ -170,6 +172,16 @@ pub struct StorageConfig {
     pub max_open_files: i32,
 }
 
+/// How blocks are executed. The blocks are the same whatever is chosen.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ExecutionConfig {
+    /// In parallel, or in order.
+    pub executor: ExecutorKind,
+    /// Threads of the parallel executor; 0 is one for each core.
+    pub threads: usize,
+}
+
 impl Default for NodeConfig {
     fn default() -> Self {
         Self {
@@ -184,6 +196,7 @@ impl Default for NodeConfig {
             metrics: MetricsConfig::default(),
             mempool: MempoolConfig::default(),
             storage: StorageConfig::default(),
+            execution: ExecutionConfig::default(),
             gateway: GatewayConfig::default(),
         }
     }

@@ -5,7 +5,7 @@
 use crate::{
     config::{NodeConfig, Role},
     identity, journal_mark,
-    member::{Channels, Member, Options, api::Api, messages},
+    member::{Channels, Member, Options, api::Api, executor::ExecutorKind, messages},
     metrics::{self, MetricsServer},
     rpc::{NodeApi, RpcServer},
     store::Store,
@@ -91,6 +91,11 @@ impl Loaded {
     /// Leaves the member's keys out: it catches up, executes and serves, and signs nothing.
     pub fn observe(&mut self) {
         self.secrets = None;
+    }
+
+    /// Executes with this, whatever the file says.
+    pub fn execute_with(&mut self, executor: ExecutorKind) {
+        self.config.execution.executor = executor;
     }
 
     /// What this node is, for people.
@@ -226,6 +231,7 @@ pub async fn start(
     context.fill_bytes(&mut checker_secret);
     let options = Options {
         mempool: config.mempool.clone(),
+        execution: config.execution.clone(),
         checker_secret,
         engine_partition: ENGINE_PARTITION.to_owned(),
     };

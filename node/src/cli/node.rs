@@ -2,6 +2,7 @@
 
 use crate::{
     config::{LogFormat, NodeConfig},
+    member::executor::ExecutorKind,
     run::{self, Loaded},
 };
 use blindfold_committee::setup::DEALER_WARNING;
@@ -54,6 +55,9 @@ pub struct RunArgs {
     /// lost its data folder.
     #[arg(long)]
     observe: bool,
+    /// What to execute blocks with, instead of what the configuration says.
+    #[arg(long, value_enum)]
+    executor: Option<ExecutorKind>,
     /// Leave when standard input closes: for a supervisor that holds the other end.
     #[arg(long)]
     stop_with_stdin: bool,
@@ -109,6 +113,9 @@ fn run_node(args: RunArgs) -> Result<ExitCode> {
     let mut loaded = Loaded::read(&args.config.config)?;
     if args.observe {
         loaded.observe();
+    }
+    if let Some(executor) = args.executor {
+        loaded.execute_with(executor);
     }
     run_to_end(loaded, |context, loaded| serve(context, loaded, args.stop_with_stdin))
 }

@@ -1,71 +1,262 @@
 //! Executes opened heights in order, each while later ones are being ordered, and writes each in one
 //! atomic batch.
+//!
+//! ```text
+//!  chunks of h, as they open ─▶ push ─┐
+//!  height h, all open ────────▶ finish ─▶ unsealed h ─▶ seal: state root ─▶ commit
+//!                                             └─▶ h + 1 is executed meanwhile, if it waits
+//! ```
+//!
+//! A height is begun with its first opened chunk where nothing else is to do, so that only its last chunk is
+//! left when it is all open. Where heights wait, as in catching up, the state root of one is computed while the
+//! next is executed.
 
 use super::{MemberError, Shared};
-use blindfold_execution::{BlockContext, ExecutedBlock, Executor as _, SequentialExecutor};
+use blindfold_execution::{
+    BlockContext, ExecutedBlock, Execution, ExecutionError, ExecutionParent, Executor,
+    ParallelExecutor, SequentialExecutor, UnsealedBlock,
+};
 use blindfold_ordering::validity::certified_height;
-use blindfold_wire::opened::OpenedBatch;
+use blindfold_wire::{
+    Certified, OpenedEnvelope, OrderCommitment, genesis::Genesis, opened::OpenedBatch,
+};
 use commonware_runtime::{Clock, Spawner};
-use std::{collections::BTreeSet, sync::Arc};
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeSet, num::NonZeroUsize, sync::Arc, thread};
 use tokio::sync::mpsc;
 use tracing::{debug, error};
 
-/// Opened heights that wait for execution. Ordering runs at most `executed_lag` heights ahead, so the
-/// queue never fills on a healthy node.
-pub const EXECUTOR_QUEUE: usize = 128;
+/// Opened heights, and chunks of heights, that wait for execution. Ordering runs at most `executed_lag`
+/// heights ahead, and chunks that find no room are left out: so the queue never fills on a healthy node.
+pub const EXECUTOR_QUEUE: usize = 256;
 
-/// The loop. `batches` come in height order from the one after the executed tip. Ends when the sender
-/// is gone, or when a height cannot be executed: going on would mean to diverge.
+/// What blocks are executed with. The blocks are the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum ExecutorKind {
+    /// On several threads, where that pays.
+    #[default]
+    Parallel,
+    /// On one thread, in order.
+    Sequential,
+}
+
+impl std::fmt::Display for ExecutorKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Parallel => "parallel",
+            Self::Sequential => "sequential",
+        })
+    }
+}
+
+/// An executor of this kind. `threads` 0 means one for each core.
+pub fn executor(genesis: &Genesis, kind: ExecutorKind, threads: usize) -> Arc<dyn Executor> {
+    let cores = || thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let threads = if threads == 0 { cores() } else { threads };
+    match kind {
+        ExecutorKind::Parallel => Arc::new(ParallelExecutor::new(genesis, threads)),
+        ExecutorKind::Sequential => Arc::new(SequentialExecutor::new(genesis)),
+    }
+}
+
+/// Something to execute.
+pub enum ToExecute {
+    /// Positions of a height of which others are still being opened.
+    Chunk(Chunk),
+    /// A height, all open. They come in order from the one after the executed tip.
+    Height(OpenedBatch),
+}
+
+/// Positions that were opened together.
+pub struct Chunk {
+    /// The order that they are part of.
+    pub order: Certified<OrderCommitment>,
+    /// The first position.
+    pub first: usize,
+    /// The positions from there on, without gaps.
+    pub items: Vec<OpenedEnvelope>,
+}
+
+/// A height that was begun before it was all open.
+struct Begun {
+    height: u64,
+    /// Positions executed.
+    pushed: usize,
+    execution: Box<dyn Execution>,
+}
+
+/// An executed height without its state root, with what it is made of.
+struct Unsealed {
+    block: UnsealedBlock,
+    batch: OpenedBatch,
+}
+
+/// The loop. Ends when the sender is gone, or when a height cannot be executed: going on would mean to
+/// diverge.
 pub async fn run<E: Clock + Spawner>(
     context: E,
     shared: Arc<Shared>,
-    mut batches: mpsc::Receiver<OpenedBatch>,
+    mut queue: mpsc::Receiver<ToExecute>,
 ) {
-    while let Some(batch) = batches.recv().await {
-        let height = batch.height();
-        let worker = Arc::clone(&shared);
-        let done = context.child("block").shared(true).spawn(move |context| async move {
-            execute(&worker, &batch, || super::unix_ms(context.current()))
+    let mut line = Line { shared: Arc::clone(&shared), begun: None, unsealed: None };
+    loop {
+        // What is executed already is not kept waiting for the height after it.
+        let next = match &line.unsealed {
+            Some(_) => queue.try_recv().ok(),
+            None => match queue.recv().await {
+                Some(next) => Some(next),
+                None => return,
+            },
+        };
+        let now = context.child("clock");
+        let work = context.child("block").shared(true).spawn(move |_| async move {
+            let now_ms = || super::unix_ms(now.current());
+            let done = line.step(next, now_ms);
+            (line, done)
         });
-        match done.await {
-            Ok(Ok(block)) => {
-                debug!(target: "blindfold::execution", height, transactions = block.record.transactions.len(), "executed");
+        let Ok((back, done)) = work.await else { return };
+        line = back;
+        match done {
+            Ok(Some(block)) => {
+                debug!(target: "blindfold::execution", height = block.height(), transactions = block.record.transactions.len(), "executed");
                 shared.announce_executed(&block);
             }
-            Ok(Err(MemberError::AlreadyExecuted)) => {}
-            Ok(Err(reason)) => {
+            Ok(None) => {}
+            Err((height, reason)) => {
                 error!(target: "blindfold::execution", height, %reason, "height cannot be executed; the node stops following");
                 shared.fail(format!("height {height} cannot be executed: {reason}"));
                 return;
             }
-            Err(_) => return,
         }
     }
 }
 
-fn execute(
-    shared: &Shared,
-    batch: &OpenedBatch,
-    now_ms: impl Fn() -> u64,
-) -> Result<ExecutedBlock, MemberError> {
-    let state = shared.chain.state();
-    if batch.height() <= state.tip().height {
-        return Err(MemberError::AlreadyExecuted);
+/// Heights on their way through execution: at most one begun, and one that lacks its state root.
+struct Line {
+    shared: Arc<Shared>,
+    begun: Option<Begun>,
+    unsealed: Option<Unsealed>,
+}
+
+type Failure = (u64, MemberError);
+
+impl Line {
+    /// Does what there is to do; returns the block that was written, if one was.
+    fn step(
+        &mut self,
+        next: Option<ToExecute>,
+        now_ms: impl Fn() -> u64,
+    ) -> Result<Option<ExecutedBlock>, Failure> {
+        let state = self.shared.chain.state();
+        let unsealed = self.unsealed.take();
+        match (unsealed, next) {
+            (None, None) => Ok(None),
+            (None, Some(ToExecute::Chunk(chunk))) => {
+                self.push(&ExecutionParent::of(&state), chunk);
+                Ok(None)
+            }
+            (None, Some(ToExecute::Height(batch))) => {
+                let height = batch.height();
+                if height > state.tip().height {
+                    let parent = ExecutionParent::of(&state);
+                    let block = self.execute(&parent, &batch).map_err(|e| (height, e))?;
+                    self.unsealed = Some(Unsealed { block, batch });
+                }
+                Ok(None)
+            }
+            (Some(Unsealed { block, batch }), next) => {
+                let height = block.height();
+                let after = ExecutionParent::after(&state, &block);
+                let (sealed, executed) = thread::scope(|scope| {
+                    let meanwhile = match next {
+                        Some(ToExecute::Height(next)) if next.height() == height + 1 => Some(next),
+                        Some(ToExecute::Chunk(chunk)) => {
+                            self.push(&after, chunk);
+                            None
+                        }
+                        _ => None,
+                    };
+                    match meanwhile {
+                        None => (block.seal(&state), None),
+                        Some(next) => {
+                            let sealing = scope.spawn(|| block.seal(&state));
+                            let executed = self.execute(&after, &next);
+                            let panicked =
+                                || ExecutionError::Evm("sealing a block panicked".to_owned());
+                            let sealed = sealing.join().unwrap_or_else(|_| Err(panicked()));
+                            (sealed, Some((executed, next)))
+                        }
+                    }
+                });
+                let sealed = sealed.map_err(|error| (height, error.into()))?;
+                self.commit(&sealed, &batch, now_ms()).map_err(|error| (height, error))?;
+                if let Some((executed, batch)) = executed {
+                    let block = executed.map_err(|error| (batch.height(), error))?;
+                    self.unsealed = Some(Unsealed { block, batch });
+                }
+                Ok(Some(sealed))
+            }
+        }
     }
-    check_certified_root(shared, batch)?;
-    let leader = shared.leader_of(batch.commitment());
-    let beneficiary = shared
-        .genesis
-        .committee
-        .members
-        .get(leader)
-        .map(|member| member.fee_address)
-        .unwrap_or_default();
-    let executor = SequentialExecutor::new(&shared.genesis).with_decoded(shared.decoded.clone());
-    let block = executor.execute(&state, batch, &BlockContext { beneficiary })?;
-    let records = &shared.records;
-    shared.chain.commit(&block, || records.store_executed(&block, batch, now_ms()))?;
-    Ok(block)
+
+    /// Executes a chunk, if it is the next one of the next height. Nothing depends on it: what goes wrong here
+    /// goes wrong again with the whole height, which says so.
+    fn push(&mut self, parent: &ExecutionParent, chunk: Chunk) {
+        let height = chunk.order.get().height;
+        if chunk.first == 0 {
+            let context = context_of(&self.shared, chunk.order.get());
+            self.begun = self
+                .shared
+                .executor
+                .begin(parent, &chunk.order, &context)
+                .ok()
+                .map(|execution| Begun { height, pushed: 0, execution });
+        }
+        let Some(begun) = &mut self.begun else { return };
+        if begun.height != height || begun.pushed != chunk.first {
+            return;
+        }
+        begun.pushed += chunk.items.len();
+        if begun.execution.push(&chunk.items).is_err() {
+            self.begun = None;
+        }
+    }
+
+    fn execute(
+        &mut self,
+        parent: &ExecutionParent,
+        batch: &OpenedBatch,
+    ) -> Result<UnsealedBlock, MemberError> {
+        if let Some(begun) = self.begun.take().filter(|begun| begun.height == batch.height()) {
+            match begun.execution.finish(batch) {
+                // Begun with other openings, which a peer's superseded: from the start, then.
+                Err(ExecutionError::OtherBatch { .. }) => {}
+                done => return Ok(done?),
+            }
+        }
+        let context = context_of(&self.shared, batch.commitment());
+        let execution = self.shared.executor.begin(parent, batch.certified(), &context)?;
+        Ok(execution.finish(batch)?)
+    }
+
+    fn commit(
+        &self,
+        block: &ExecutedBlock,
+        batch: &OpenedBatch,
+        now_ms: u64,
+    ) -> Result<(), MemberError> {
+        let shared = &self.shared;
+        check_certified_root(shared, batch)?;
+        shared.chain.commit(block, || shared.records.store_executed(block, batch, now_ms))
+    }
+}
+
+fn context_of(shared: &Shared, commitment: &OrderCommitment) -> BlockContext {
+    let leader = shared.leader_of(commitment);
+    let members = &shared.genesis.committee.members;
+    let beneficiary = members.get(leader).map(|member| member.fee_address).unwrap_or_default();
+    BlockContext { beneficiary }
 }
 
 /// A quorum has certified the root of h − k in the commitment of h. A node whose own root is another

@@ -275,6 +275,8 @@ impl Member {
 pub struct Options {
     /// Bounds of the mempool.
     pub mempool: crate::config::MempoolConfig,
+    /// How blocks are executed.
+    pub execution: crate::config::ExecutionConfig,
     /// 32 random bytes for batched checks.
     pub checker_secret: [u8; 32],
     /// Prefix of the engine's partitions in the runtime's storage: the same at every start, and no

@@ -29,6 +29,7 @@
 use super::{
     MemberError, Shared,
     asking::{Asking, PATIENCE_MS, Parked},
+    executor::{Chunk, ToExecute},
     messages::ShareMessage,
     pool,
     records::{FinalProof, HeightRecord},
@@ -41,14 +42,13 @@ use blindfold_committee::{
     decide::{DecidedBatch, OpenedChunk},
     resend::ResendSchedule,
 };
-use blindfold_crypto::Opening;
-use blindfold_execution::DecodedAhead;
 use blindfold_ordering::{
     engine::Identity,
     events::{self, FinalizedHeight},
 };
 use blindfold_wire::{
-    bundle::ShareBundle, evidence::Evidence, opened::OpenedBatch, opening::OpeningSet,
+    Certified, OpenedEnvelope, OrderCommitment, bundle::ShareBundle, evidence::Evidence,
+    opened::OpenedBatch, opening::OpeningSet,
 };
 use commonware_p2p::{Blocker, Receiver, Recipients, Sender};
 use commonware_runtime::{Clock, Spawner};
@@ -109,17 +109,25 @@ where
     }
 }
 
-/// Decodes what a chunk opened, while the chunks after it are being opened. Nothing is open of the last one
-/// for that long: the executor, which follows at once, decodes it.
-fn decode_ahead(ahead: &DecodedAhead, chunk: &OpenedChunk<'_>) {
-    if chunk.to_come == 0 {
-        return;
-    }
-    for opened in &chunk.positions {
-        if let Opening::Opened { message, .. } = opened.opening {
-            ahead.decode(message, opened.envelope.header().gas_limit);
-        }
-    }
+/// Hands what a chunk opened to the executor, while the chunks after it are being opened. Of the last one
+/// nothing is open for that long: the whole height follows at once.
+fn execute_ahead(
+    executor: &mpsc::Sender<ToExecute>,
+    order: &Certified<OrderCommitment>,
+    chunk: &OpenedChunk<'_>,
+) {
+    let Some(first) = chunk.positions.first().filter(|_| chunk.to_come > 0) else { return };
+    let gapless = chunk.positions.iter().zip(first.position..);
+    let items = gapless
+        .take_while(|(opened, position)| opened.position == *position)
+        .map(|(opened, _)| OpenedEnvelope {
+            envelope: opened.envelope.clone(),
+            opening: opened.opening.clone(),
+        })
+        .collect();
+    let chunk = Chunk { order: order.clone(), first: first.position, items };
+    // Where there is no room the executor has enough to do.
+    let _ = executor.try_send(ToExecute::Chunk(chunk));
 }
 
 /// A final height without its openings.
@@ -139,7 +147,7 @@ pub struct Pipeline<E, X, B> {
     blocker: B,
     peers: Vec<Identity>,
     events: mpsc::UnboundedSender<PipelineEvent>,
-    executor: mpsc::Sender<OpenedBatch>,
+    executor: mpsc::Sender<ToExecute>,
     collector: Collector,
     resend: ResendSchedule,
     /// Final heights that wait for room in the collector.
@@ -169,7 +177,7 @@ where
         (sender, blocker): (X, B),
         peers: Vec<Identity>,
         events: mpsc::UnboundedSender<PipelineEvent>,
-        executor: mpsc::Sender<OpenedBatch>,
+        executor: mpsc::Sender<ToExecute>,
     ) -> Self {
         let first_height = shared.chain.progress().executed_height + 1;
         let collector = Collector::new(CollectorConfig {
@@ -579,10 +587,16 @@ where
         for effect in effects {
             match effect {
                 Effect::Decide(job) => {
-                    let (events, ahead) = (self.events.clone(), self.shared.decoded.clone());
+                    let (events, executor) = (self.events.clone(), self.executor.clone());
+                    // Only of the next height: the executor has no use for the others yet.
+                    let next = job.height() == self.next_to_execute;
                     self.context.child("decide").shared(true).spawn(move |_| async move {
-                        let decided =
-                            job.run_in_chunks(WORKER_THREADS, |chunk| decode_ahead(&ahead, &chunk));
+                        let order = job.order().clone();
+                        let decided = job.run_in_chunks(WORKER_THREADS, |chunk| {
+                            if next {
+                                execute_ahead(&executor, &order, &chunk);
+                            }
+                        });
                         let _ = events.send(PipelineEvent::Decided(decided));
                     });
                 }
@@ -640,7 +654,7 @@ where
             self.shared.announce_opened(&next);
             self.shared.chain.on_opened(next.height());
             self.next_to_execute += 1;
-            self.executor.send(next).await.map_err(|_| MemberError::Stopping)?;
+            self.executor.send(ToExecute::Height(next)).await.map_err(|_| MemberError::Stopping)?;
         }
         if self.opened.len() > OPENED_MAX {
             return Err(MemberError::Missing { what: "opening", height: self.next_to_execute });

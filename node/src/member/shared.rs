@@ -9,7 +9,7 @@ use blindfold_committee::{
 };
 use blindfold_crypto::CommitteePublic;
 use blindfold_execution::{
-    DecodedAhead, genesis_block,
+    Executor, genesis_block,
     state::{ParentState, StateError, StateStore},
 };
 use blindfold_mempool::{Mempool, MempoolConfig};
@@ -59,8 +59,8 @@ pub struct Shared {
     pub keys: Option<Keys>,
     /// Checks envelopes.
     pub checker: Arc<Checker>,
-    /// Inner transactions decoded while the rest of their height was being opened.
-    pub decoded: DecodedAhead,
+    /// Executes heights.
+    pub executor: Arc<dyn Executor>,
     /// How far the node has got.
     pub chain: Chain,
     /// The database as the node's tasks use it.
@@ -128,7 +128,11 @@ impl Shared {
             votes,
             keys,
             checker: Arc::new(Checker::new(rules, options.checker_secret)),
-            decoded: DecodedAhead::new(genesis.chain_id),
+            executor: super::executor::executor(
+                &genesis,
+                options.execution.executor,
+                options.execution.threads,
+            ),
             chain: Chain::new(genesis.params.clone(), records.clone(), state),
             records,
             pool: Mutex::new(pool),

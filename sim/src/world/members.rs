@@ -7,6 +7,7 @@ use crate::{
     tap::{TapReceiver, TapSender, Wire},
 };
 use blindfold_node::{
+    config::ExecutionConfig,
     member::{
         Channels, Member, Options,
         messages::{ENVELOPE_CHANNEL, SHARE_CHANNEL},
@@ -24,6 +25,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// A member answers a submission within this, or the wallet goes elsewhere.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+/// Threads that execute the blocks of one member.
+const EXECUTION_THREADS: usize = 2;
 /// Messages per second on one link: never the limit. Buffers are allocated for as many.
 const LINK_QUOTA: Quota = Quota::per_second(NZU32!(4_096));
 
@@ -91,6 +94,7 @@ impl World<'_> {
         };
         let options = Options {
             mempool: Default::default(),
+            execution: ExecutionConfig { threads: EXECUTION_THREADS, ..Default::default() },
             checker_secret: self.plan.bytes(2),
             engine_partition: format!("engine-{member}"),
         };

@@ -17,6 +17,7 @@ mod trading;
 pub(super) mod wallets;
 
 use super::committee::{NodeAddresses, Plan, WrittenNetwork};
+use crate::{config::NodeConfig, member::executor::ExecutorKind};
 use alloy_primitives::U256;
 use blindfold_committee::setup::DEALER_WARNING;
 use blindfold_sdk::Committee;
@@ -77,6 +78,9 @@ pub struct DevnetArgs {
     /// end of a good run with --exit.
     #[arg(long)]
     data_dir: Option<PathBuf>,
+    /// What the members execute blocks with.
+    #[arg(long, value_enum, default_value_t)]
+    executor: ExecutorKind,
     /// Instead: run for this many minutes under half load while members are killed at random, and
     /// judge memory, open files and disk. Ends by itself.
     #[arg(long, value_name = "MINUTES", conflicts_with = "transactions")]
@@ -262,6 +266,11 @@ fn write_network(
         escrow,
     };
     let written = plan.write(folder, &free_addresses(args.nodes + followers)?)?;
+    for path in &written.configs {
+        let mut config = NodeConfig::parse(&std::fs::read_to_string(path)?)?;
+        config.execution.executor = args.executor;
+        std::fs::write(path, config.to_toml()?)?;
+    }
     if let Some(config) = written.followers.first() {
         gateway::configure(config, &written.configs, args.seed)?;
     }
