@@ -72,8 +72,6 @@ pub fn replay(file: &ReplayFile) -> Result<ReplayReport, ReplayError> {
     file.genesis.validate().map_err(|error| ReplayFileError::Genesis(error.to_string()))?;
     let state = WitnessState::new(&file.witness).map_err(ReplayFileError::Witness)?;
     let claimed = &file.claimed;
-    BlockAccessList::new(claimed.access_list.clone(), file.envelopes.len())
-        .map_err(ReplayFileError::AccessList)?;
     let mut report = ReplayReport {
         ok: false,
         height: claimed.header.number,
@@ -94,6 +92,8 @@ pub fn replay(file: &ReplayFile) -> Result<ReplayReport, ReplayError> {
             return Ok(report);
         }
     };
+    BlockAccessList::new(claimed.access_list.clone(), batch.items().len())
+        .map_err(ReplayFileError::AccessList)?;
     let computed = execute(&file.genesis, state, &batch, &context)?;
     let count =
         |status| computed.outcomes.iter().filter(|outcome| outcome.status == status).count();

@@ -1,5 +1,8 @@
 //! Blocks without the state: executed again from their witnesses, and along their access lists.
 
+mod files;
+mod mixes;
+
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
