@@ -2,7 +2,9 @@
 
 mod eest;
 mod folders;
+mod generated;
 mod mainnet;
+mod slots;
 mod state_tests;
 
 use std::sync::Arc;
