@@ -17,6 +17,9 @@ use crate::{gateway::config::GatewayConfig, member::executor::ExecutorKind};
 /// Largest `node.toml` that is read, in bytes.
 const MAX_CONFIG_BYTES: u64 = 1 << 20;
 
+/// Heights that may keep a witness. One takes some hundred kilobytes.
+const MAX_WITNESS_HEIGHTS: u64 = 100_000;
+
 /// Followers that a member may be told to admit. Each costs queues of its own.
 const MAX_FOLLOWERS: usize = 256;
 
@@ -170,6 +173,8 @@ pub struct StorageConfig {
     pub cache_bytes: usize,
     /// Files the database may hold open.
     pub max_open_files: i32,
+    /// Heights, back from the newest, that keep a witness; 0 makes none.
+    pub witness_heights: u64,
 }
 
 /// How blocks are executed. The blocks are the same whatever is chosen.
@@ -255,7 +260,7 @@ impl Default for MempoolConfig {
 
 impl Default for StorageConfig {
     fn default() -> Self {
-        Self { cache_bytes: 64 << 20, max_open_files: 512 }
+        Self { cache_bytes: 64 << 20, max_open_files: 512, witness_heights: 128 }
     }
 }
 
@@ -357,6 +362,10 @@ impl NodeConfig {
             if value == 0 {
                 return Err(ConfigError::Value { key, problem: "must be at least 1".to_owned() });
             }
+        }
+        if self.storage.witness_heights > MAX_WITNESS_HEIGHTS {
+            let problem = format!("must be at most {MAX_WITNESS_HEIGHTS}");
+            return Err(ConfigError::Value { key: "storage.witness_heights", problem });
         }
         if self.network.max_followers > MAX_FOLLOWERS {
             let problem = format!("must be at most {MAX_FOLLOWERS}");

@@ -231,6 +231,7 @@ pub async fn start(
     context.fill_bytes(&mut checker_secret);
     let options = Options {
         mempool: config.mempool.clone(),
+        witness_heights: config.storage.witness_heights,
         execution: config.execution.clone(),
         checker_secret,
         engine_partition: ENGINE_PARTITION.to_owned(),

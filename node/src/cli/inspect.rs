@@ -1,6 +1,7 @@
-//! `blindfold inspect`: decode what the protocol signs, stores or sends. Nothing is asked of a node.
+//! `blindfold inspect`: decode what the protocol signs, stores or sends. Nothing but `witness` asks a node.
 
 use super::replay_blocks::ReplayBlocksInput;
+use super::witness::{self, ReplayWitnessInput, WitnessInput};
 use crate::{
     config::NodeConfig,
     store::{Family, Store},
@@ -32,6 +33,10 @@ pub enum InspectCommand {
     Evidence(EvidenceInput),
     /// A genesis document: its hash, and whether its keys and proofs hold.
     Genesis(GenesisInput),
+    /// A height of a running node with all that it takes to execute it again, as JSON.
+    Witness(WitnessInput),
+    /// A file that `witness` wrote: executes the block again, in order, from it alone.
+    ReplayWitness(ReplayWitnessInput),
     /// The database of a stopped node: copies its newest rows to files, a folder for each family.
     Rows(RowsInput),
     /// Replay Ethereum blocks on both executors, and compare them with each other and with the headers.
@@ -107,6 +112,8 @@ pub fn run(command: InspectCommand) -> Result<ExitCode> {
             show(&report, args.json)?;
             return Ok(if problem.is_none() { ExitCode::SUCCESS } else { ExitCode::from(1) });
         }
+        InspectCommand::Witness(args) => witness::fetch(&args),
+        InspectCommand::ReplayWitness(args) => return witness::verify(&args),
         InspectCommand::Rows(args) => rows(&args),
         InspectCommand::ReplayBlocks(args) => return super::replay_blocks::run(&args),
     }?;

@@ -10,6 +10,7 @@ pub mod inspect;
 pub mod node;
 pub mod replay_blocks;
 pub mod tx;
+pub mod witness;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;

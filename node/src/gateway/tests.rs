@@ -6,6 +6,10 @@ use alloy_consensus::{Header, TxEip1559, TxEnvelope};
 use alloy_eips::eip2718::Encodable2718 as _;
 use alloy_primitives::{B256, Bytes, TxKind, U256};
 use alloy_rpc_types_eth::EIP1186AccountProofResponse;
+use blindfold_execution::{
+    bal::BlockAccessList,
+    witness::{ExecutionWitness, ReplayFile},
+};
 use blindfold_sdk::rpc::{
     CommitmentDocument, EvidenceDocument, HeadDocument, HeightDocument, OpeningDocument,
     PendingDocument,
@@ -133,6 +137,15 @@ impl NodeApi for Chain {
     }
     fn storage(&self, height: u64, address: Address, slot: B256) -> Result<B256, ReadError> {
         self.rest.storage(height, address, slot)
+    }
+    fn witness(&self, height: u64) -> Result<Option<ExecutionWitness>, ReadError> {
+        self.rest.witness(height)
+    }
+    fn access_list(&self, height: u64) -> Result<Option<BlockAccessList>, ReadError> {
+        self.rest.access_list(height)
+    }
+    fn replay_file(&self, height: u64) -> Result<Option<ReplayFile>, ReadError> {
+        self.rest.replay_file(height)
     }
     fn proof(
         &self,

@@ -16,10 +16,13 @@ use alloy_primitives::{Address, B256, Bytes, U256};
 use alloy_rpc_types_eth::{EIP1186AccountProofResponse, EIP1186StorageProof};
 use alloy_serde::JsonStorageKey;
 use blindfold_execution::{
-    BlockRecord, CallError, CallSettings, Verdict, call,
+    BlockRecord, CallError, CallSettings, Verdict,
+    bal::BlockAccessList,
+    call,
     escrow::EscrowView,
     estimate_gas,
     state::{ParentState, StateError},
+    witness::{ExecutionWitness, ReplayFile, ReplayParts},
 };
 use blindfold_mempool::{AccountView as _, PoolStatus, Removal};
 use blindfold_sdk::rpc::{
@@ -497,6 +500,54 @@ impl NodeApi for Api {
                 })
                 .collect(),
         })
+    }
+
+    fn witness(&self, height: u64) -> Result<Option<ExecutionWitness>, ReadError> {
+        let heights = self.shared.witnesses.heights();
+        if heights == 0 {
+            let how = "this node keeps no witnesses; see [storage] witness_heights in node.toml";
+            return Err(ReadError::Unavailable(how.to_owned()));
+        }
+        let newest = self.shared.chain.progress().executed_height;
+        match self.shared.records.witness(height).map_err(failed)? {
+            Some(witness) => Ok(Some(witness)),
+            None if height > newest => Ok(None),
+            None => Err(ReadError::HistoryUnavailable {
+                requested: height,
+                oldest: newest.saturating_add(1).saturating_sub(heights).max(1),
+                newest,
+            }),
+        }
+    }
+
+    fn access_list(&self, height: u64) -> Result<Option<BlockAccessList>, ReadError> {
+        self.shared.records.access_list(height).map_err(failed)
+    }
+
+    fn replay_file(&self, height: u64) -> Result<Option<ReplayFile>, ReadError> {
+        let Some(witness) = self.witness(height)? else { return Ok(None) };
+        let records = &self.shared.records;
+        let (Some(block), Some(known), Some(set), Some(record), Some(access_list)) = (
+            records.block(height).map_err(failed)?,
+            records.height(height).map_err(failed)?,
+            records.openings(height).map_err(failed)?,
+            records.executed(height).map_err(failed)?,
+            records.access_list(height).map_err(failed)?,
+        ) else {
+            return Ok(None);
+        };
+        ReplayFile::new(&ReplayParts {
+            genesis: &self.shared.genesis,
+            block: &block,
+            certificate: &known.proof.certificate,
+            descendants: &known.proof.descendants,
+            openings: &set.openings,
+            record: &record,
+            access_list: &access_list,
+            witness: &witness,
+        })
+        .map(Some)
+        .map_err(failed)
     }
 
     fn call(&self, height: u64, request: CallRequest) -> Result<CallOutcome, ReadError> {

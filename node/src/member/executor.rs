@@ -11,10 +11,10 @@
 //! left when it is all open. Where heights wait, as in catching up, the state root of one is computed while the
 //! next is executed.
 
-use super::{MemberError, Shared};
+use super::{MemberError, Shared, witness::NewWitness};
 use blindfold_execution::{
     BlockContext, ExecutedBlock, Execution, ExecutionError, ExecutionParent, Executor,
-    ParallelExecutor, SequentialExecutor, UnsealedBlock,
+    ParallelExecutor, SequentialExecutor, UnsealedBlock, state::ParentState,
 };
 use blindfold_ordering::validity::certified_height;
 use blindfold_wire::{
@@ -178,9 +178,10 @@ impl Line {
                         _ => None,
                     };
                     match meanwhile {
-                        None => (block.seal(&state), None),
+                        None => (seal(&self.shared, block, &state), None),
                         Some(next) => {
-                            let sealing = scope.spawn(|| block.seal(&state));
+                            let shared = Arc::clone(&self.shared);
+                            let sealing = scope.spawn(|| seal(&shared, block, &state));
                             let executed = self.execute(&after, &next);
                             let panicked =
                                 || ExecutionError::Evm("sealing a block panicked".to_owned());
@@ -189,8 +190,8 @@ impl Line {
                         }
                     }
                 });
-                let sealed = sealed.map_err(|error| (height, error.into()))?;
-                self.commit(&sealed, &batch, now_ms()).map_err(|error| (height, error))?;
+                let (sealed, witness) = sealed.map_err(|error| (height, error.into()))?;
+                self.commit(&sealed, witness, &batch, now_ms()).map_err(|error| (height, error))?;
                 if let Some((executed, batch)) = executed {
                     let block = executed.map_err(|error| (batch.height(), error))?;
                     self.unsealed = Some(Unsealed { block, batch });
@@ -243,13 +244,25 @@ impl Line {
     fn commit(
         &self,
         block: &ExecutedBlock,
+        witness: Option<NewWitness>,
         batch: &OpenedBatch,
         now_ms: u64,
     ) -> Result<(), MemberError> {
         let shared = &self.shared;
         check_certified_root(shared, batch)?;
-        shared.chain.commit(block, || shared.records.store_executed(block, batch, now_ms))
+        shared.chain.commit(block, || shared.records.store_executed(block, witness, batch, now_ms))
     }
+}
+
+/// Computes the state root of a block, and makes its witness while the state before it is still there.
+fn seal(
+    shared: &Shared,
+    block: UnsealedBlock,
+    parent: &ParentState,
+) -> Result<(ExecutedBlock, Option<NewWitness>), ExecutionError> {
+    let sealed = block.seal(parent)?;
+    let witness = shared.witnesses.make(&shared.records, parent, &sealed);
+    Ok((sealed, witness))
 }
 
 fn context_of(shared: &Shared, commitment: &OrderCommitment) -> BlockContext {

@@ -30,6 +30,7 @@ pub mod pool;
 pub mod records;
 mod rows;
 pub mod shared;
+pub mod witness;
 
 pub use shared::{Keys, Shared};
 
@@ -275,6 +276,8 @@ impl Member {
 pub struct Options {
     /// Bounds of the mempool.
     pub mempool: crate::config::MempoolConfig,
+    /// Heights that keep their witness; 0 makes none.
+    pub witness_heights: u64,
     /// How blocks are executed.
     pub execution: crate::config::ExecutionConfig,
     /// 32 random bytes for batched checks.

@@ -6,13 +6,18 @@
 use super::MemberError;
 use super::rows::decode_height;
 pub use super::rows::{FinalProof, HeightRecord, Place};
+use super::witness::NewWitness;
 use crate::metrics;
 use crate::store::{Durability, Family, Store, Write};
 use alloy_primitives::{B256, Bytes};
 use blindfold_committee::batch::SealedBatch;
-use blindfold_execution::{BlockRecord, ExecutedBlock};
+use blindfold_execution::{
+    BlockRecord, ExecutedBlock, bal::BlockAccessList, witness::ExecutionWitness,
+};
 use blindfold_mempool::Change;
-use blindfold_wire::{Block, Evidence, SignedCommitment, opened::OpenedBatch, opening::OpeningSet};
+use blindfold_wire::{
+    Block, Evidence, MAX_BLOCK_COUNT, SignedCommitment, opened::OpenedBatch, opening::OpeningSet,
+};
 use std::{collections::BTreeMap, time::Duration};
 
 /// The database as a node's tasks use it. Cheap to clone.
@@ -146,15 +151,61 @@ impl Records {
         })
     }
 
+    /// What every position of a height accessed, as it is stored and served.
+    pub fn access_list_bytes(&self, height: u64) -> Result<Option<Vec<u8>>, MemberError> {
+        Ok(self.store.get(Family::AccessLists, &height.to_be_bytes())?)
+    }
+
+    /// What every position of a height accessed.
+    pub fn access_list(&self, height: u64) -> Result<Option<BlockAccessList>, MemberError> {
+        self.read(Family::AccessLists, &height.to_be_bytes(), "access list", |bytes| {
+            BlockAccessList::decode(bytes, MAX_BLOCK_COUNT).ok()
+        })
+    }
+
+    /// The witness of a height, if it is still kept.
+    pub fn witness(&self, height: u64) -> Result<Option<ExecutionWitness>, MemberError> {
+        self.read(Family::Witnesses, &height.to_be_bytes(), "witness", |bytes| {
+            ExecutionWitness::decode(bytes).ok()
+        })
+    }
+
+    /// Drops the witnesses that a node whose newest height is `tip` keeps no more: it was told to keep fewer.
+    pub fn drop_witnesses(&self, tip: u64, heights: u64) -> Result<(), MemberError> {
+        /// Witnesses looked at together.
+        const AT_ONCE: usize = 16;
+        let end = tip.saturating_add(1).saturating_sub(heights).to_be_bytes();
+        let mut from = Vec::new();
+        loop {
+            let old: Vec<_> = self
+                .store
+                .range(Family::Witnesses, &from, AT_ONCE)?
+                .into_iter()
+                .map(|(key, _)| key)
+                .take_while(|key| key.as_slice() < end.as_slice())
+                .collect();
+            let Some(last) = old.last() else { return Ok(()) };
+            from.clone_from(last);
+            self.write(old.into_iter().map(|key| (Family::Witnesses, key, None)).collect())?;
+        }
+    }
+
     /// Stores an executed height: state, block and indexes together.
     pub fn store_executed(
         &self,
         block: &ExecutedBlock,
+        witness: Option<NewWitness>,
         batch: &OpenedBatch,
         now_ms: u64,
     ) -> Result<(), MemberError> {
         let height = batch.height();
         let mut writes = self.executed_writes(block);
+        if let Some(NewWitness { bytes, heights }) = witness {
+            writes.push(put(Family::Witnesses, &height.to_be_bytes(), bytes.into()));
+            if let Some(old) = height.checked_sub(heights) {
+                writes.push((Family::Witnesses, old.to_be_bytes().to_vec(), None));
+            }
+        }
         if let Some(record) = self.height(height)? {
             metrics::stage_time(
                 "executed",
@@ -183,6 +234,8 @@ impl Records {
             })
             .collect();
         writes.push(put(Family::Executed, &height.to_be_bytes(), record.encode()));
+        let access_list = BlockAccessList::of(&block.access).encode();
+        writes.push(put(Family::AccessLists, &height.to_be_bytes(), access_list.into()));
         writes.push(put(
             Family::BlockHashes,
             record.hash.as_slice(),

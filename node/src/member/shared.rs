@@ -1,6 +1,8 @@
 //! What the tasks of a node share.
 
-use super::{MemberError, Options, cache::Checker, chain::Chain, records::Records};
+use super::{
+    MemberError, Options, cache::Checker, chain::Chain, records::Records, witness::Witnesses,
+};
 use crate::{metrics, rpc::api::NodeEvent, store::Store};
 use blindfold_committee::{
     journal::SigningJournal,
@@ -65,6 +67,8 @@ pub struct Shared {
     pub chain: Chain,
     /// The database as the node's tasks use it.
     pub records: Records,
+    /// Makes the witnesses of executed heights.
+    pub witnesses: Witnesses,
     /// The mempool.
     pub pool: Mutex<Mempool>,
     /// What subscribers hear.
@@ -121,6 +125,7 @@ impl Shared {
             ..MempoolConfig::new(genesis.params.clone())
         });
         let started_at = state.tip().height;
+        records.drop_witnesses(started_at, options.witness_heights)?;
         Ok(Self {
             network_tip: AtomicU64::new(started_at),
             started_at,
@@ -135,6 +140,7 @@ impl Shared {
             ),
             chain: Chain::new(genesis.params.clone(), records.clone(), state),
             records,
+            witnesses: Witnesses::new(options.witness_heights),
             pool: Mutex::new(pool),
             events: broadcast::channel(EVENT_BUFFER).0,
             uncertified_releases: AtomicU64::new(0),

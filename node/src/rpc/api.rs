@@ -17,6 +17,10 @@ use alloy_consensus::{Header, Receipt, TxEnvelope};
 use alloy_eips::{eip2930::AccessList, eip7702::SignedAuthorization};
 use alloy_primitives::{Address, B256, Bytes, U256};
 use alloy_rpc_types_eth::EIP1186AccountProofResponse;
+use blindfold_execution::{
+    bal::BlockAccessList,
+    witness::{ExecutionWitness, ReplayFile},
+};
 use blindfold_sdk::rpc::{
     CommitmentDocument, EvidenceDocument, HeadDocument, HeightDocument, OpenedNotice,
     OpeningDocument, OrderedNotice, PayerDocument, PendingDocument,
@@ -95,6 +99,15 @@ pub trait NodeApi: Send + Sync + 'static {
         address: Address,
         slots: &[B256],
     ) -> Result<EIP1186AccountProofResponse, ReadError>;
+
+    /// What it takes to execute a height again without the state; kept for the newest heights only.
+    fn witness(&self, height: u64) -> Result<Option<ExecutionWitness>, ReadError>;
+
+    /// What every position of an executed height accessed and left behind.
+    fn access_list(&self, height: u64) -> Result<Option<BlockAccessList>, ReadError>;
+
+    /// A height with its order, openings, results and witness, to be executed again elsewhere.
+    fn replay_file(&self, height: u64) -> Result<Option<ReplayFile>, ReadError>;
 
     /// Runs a call on the state after `height` and throws its effects away.
     fn call(&self, height: u64, call: CallRequest) -> Result<CallOutcome, ReadError>;

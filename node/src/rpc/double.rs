@@ -11,6 +11,10 @@ use std::{
 use alloy_consensus::{Header, Receipt, TxEip1559, TxEnvelope};
 use alloy_primitives::{Address, B256, Bloom, Bytes, LogData, TxKind, U256, address, b256};
 use alloy_rpc_types_eth::EIP1186AccountProofResponse;
+use blindfold_execution::{
+    bal::BlockAccessList,
+    witness::{ExecutionWitness, ReplayFile},
+};
 use blindfold_sdk::{
     SigningKey,
     rpc::{
@@ -303,6 +307,18 @@ impl NodeApi for TestNode {
 
     fn storage(&self, _: u64, _: Address, slot: B256) -> Result<B256, ReadError> {
         Ok(slot)
+    }
+
+    fn witness(&self, _: u64) -> Result<Option<ExecutionWitness>, ReadError> {
+        Ok(None)
+    }
+
+    fn access_list(&self, _: u64) -> Result<Option<BlockAccessList>, ReadError> {
+        Ok(None)
+    }
+
+    fn replay_file(&self, _: u64) -> Result<Option<ReplayFile>, ReadError> {
+        Ok(None)
     }
 
     fn proof(

@@ -11,7 +11,7 @@
 //!
 //! - **`api`**: what the server asks of the node.
 //! - **`server`**, **`gate`**: listening, limits, who may ask, the registration of methods.
-//! - **`eth`**, **`logs`**, **`fees`**, **`net`**, **`sealed`**: the methods.
+//! - **`eth`**, **`logs`**, **`fees`**, **`net`**, **`sealed`**, **`debug`**: the methods.
 //! - **`subscriptions`**: `eth_subscribe` and `sealed_subscribe`.
 //! - **`convert`**, **`errors`**: JSON shapes and error answers.
 //! - **`reasons`**: the table of refusals.
@@ -21,6 +21,7 @@
 
 pub mod api;
 pub(crate) mod convert;
+mod debug;
 pub(crate) mod errors;
 pub(crate) mod eth;
 mod fees;

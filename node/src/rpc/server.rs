@@ -19,7 +19,7 @@ use serde::Serialize;
 use tokio::{sync::Semaphore, time::Instant};
 
 use super::{
-    NodeApi, errors, eth, fees,
+    NodeApi, debug, errors, eth, fees,
     gate::{self, Gate, Metered},
     logs, net, reasons, sealed, subscriptions,
 };
@@ -171,6 +171,7 @@ pub(crate) fn module(
     logs::register(&mut module)?;
     net::register(&mut module)?;
     sealed::register(&mut module)?;
+    debug::register(&mut module)?;
     subscriptions::register(&mut module)?;
     Ok(module)
 }

@@ -29,6 +29,10 @@ pub enum Family {
     Openings,
     /// Height (8) → executed block: header, transactions, receipts, outcomes.
     Executed,
+    /// Height (8) → what every position of the executed block accessed (EIP-7928).
+    AccessLists,
+    /// Height (8) → what it takes to execute the block without the state; the newest heights only.
+    Witnesses,
     /// EVM block hash (32) → height (8).
     BlockHashes,
     /// Inner transaction hash (32) → height (8) ‖ index (4).
@@ -47,7 +51,7 @@ pub enum Family {
 
 impl Family {
     /// Every column family besides those of the state.
-    const OWN: [Self; 18] = [
+    const OWN: [Self; 20] = [
         Self::Meta,
         Self::Blocks,
         Self::BlockDigests,
@@ -60,6 +64,8 @@ impl Family {
         Self::FirstSeen,
         Self::Openings,
         Self::Executed,
+        Self::AccessLists,
+        Self::Witnesses,
         Self::BlockHashes,
         Self::Transactions,
         Self::Envelopes,
@@ -88,6 +94,8 @@ impl Family {
             Self::FirstSeen => "first_seen",
             Self::Openings => "openings",
             Self::Executed => "executed",
+            Self::AccessLists => "access_lists",
+            Self::Witnesses => "witnesses",
             Self::BlockHashes => "block_hashes",
             Self::Transactions => "transactions",
             Self::Envelopes => "envelopes",
@@ -100,6 +108,14 @@ impl Family {
 
     /// Whether values are large and rarely read, so that they are not to crowd the cache.
     pub(super) const fn is_bulk(self) -> bool {
-        matches!(self, Self::Blocks | Self::Proposals | Self::Openings | Self::Executed)
+        matches!(
+            self,
+            Self::Blocks
+                | Self::Proposals
+                | Self::Openings
+                | Self::Executed
+                | Self::AccessLists
+                | Self::Witnesses
+        )
     }
 }

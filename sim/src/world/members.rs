@@ -94,6 +94,8 @@ impl World<'_> {
         };
         let options = Options {
             mempool: Default::default(),
+            // Enough to have them made, and dropped.
+            witness_heights: 4,
             execution: ExecutionConfig { threads: EXECUTION_THREADS, ..Default::default() },
             checker_secret: self.plan.bytes(2),
             engine_partition: format!("engine-{member}"),
