@@ -7,6 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use alloy_primitives::{Address, B256, Bytes, U256};
 
+use crate::access::AccessRecord;
 use crate::block::ExecutedBlock;
 use crate::evm::Executed;
 use crate::executor::ExecutionError;
@@ -73,6 +74,11 @@ impl UnsealedBlock {
     #[must_use]
     pub const fn height(&self) -> u64 {
         self.height
+    }
+
+    /// What every position read and changed.
+    pub(crate) fn access(&self) -> Option<&AccessRecord> {
+        self.executed.as_ref().map(|executed| executed.access.as_ref())
     }
 
     /// Computes the state root and completes the block. `parent` is the state that it was executed on.

@@ -23,6 +23,7 @@ mod messages;
 mod node;
 mod opened;
 pub mod seeds;
+mod stateless;
 mod stored;
 mod world;
 
@@ -80,6 +81,9 @@ targets![
     opened::served_opening,
     opened::inner_transaction,
     opened::execution,
+    stateless::witness,
+    stateless::access_list,
+    stateless::replay_file,
 ];
 
 /// The target called `name`.

@@ -12,7 +12,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{gateway::config::GatewayConfig, member::executor::ExecutorKind};
+use crate::gateway::config::GatewayConfig;
 
 /// Largest `node.toml` that is read, in bytes.
 const MAX_CONFIG_BYTES: u64 = 1 << 20;
@@ -163,6 +163,37 @@ pub struct MempoolConfig {
     pub max_per_payer: usize,
     /// Fee bump in percent that replaces a pending envelope.
     pub replacement_bump_percent: u32,
+}
+
+/// What blocks are executed with. The blocks are the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExecutorKind {
+    /// On several threads, where that pays.
+    #[default]
+    Parallel,
+    /// On one thread, in order.
+    Sequential,
+}
+
+impl std::fmt::Display for ExecutorKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Parallel => "parallel",
+            Self::Sequential => "sequential",
+        })
+    }
+}
+
+impl std::str::FromStr for ExecutorKind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        [Self::Parallel, Self::Sequential]
+            .into_iter()
+            .find(|kind| kind.to_string() == text)
+            .ok_or_else(|| "the executors are `parallel` and `sequential`".to_owned())
+    }
 }
 
 /// The database.

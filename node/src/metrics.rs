@@ -49,6 +49,8 @@ pub const MEMPOOL_BYTES: &str = "blindfold_mempool_size_bytes";
 pub const STAGE_TIME: &str = "blindfold_stage_height_seconds";
 /// Evidence found (label `kind`).
 pub const EVIDENCE: &str = "blindfold_evidence_found_total";
+/// Access lists that peers gave with openings, by what they were worth: `followed` or `wrong`.
+pub const HINTS: &str = "blindfold_access_lists_total";
 /// RPC calls (labels `method`, `outcome`: ok, error).
 pub const RPC_CALLS: &str = "blindfold_rpc_calls_total";
 /// TCP connections that found no place.
@@ -111,6 +113,11 @@ pub fn evidence(kind: &'static str) {
     counter!(EVIDENCE, "kind" => kind).increment(1);
 }
 
+/// Counts an access list that a peer gave.
+pub fn hint(worth: &'static str) {
+    counter!(HINTS, "worth" => worth).increment(1);
+}
+
 /// Installs the process's recorder, once; later calls return the first one's handle.
 ///
 /// # Errors
@@ -136,6 +143,7 @@ fn describe() {
     describe_gauge!(MEMPOOL_BYTES, "Bytes in the mempool.");
     describe_histogram!(STAGE_TIME, "Time a stage took for one height.");
     describe_counter!(EVIDENCE, "Evidence found, by kind.");
+    describe_counter!(HINTS, "Access lists that peers gave with openings, by worth.");
     describe_counter!(CONNECTIONS_REFUSED, "TCP connections that found no place.");
     describe_counter!(RPC_CALLS, "RPC calls by method and outcome.");
     describe_histogram!(RPC_TIME, "Duration of RPC calls by method.");

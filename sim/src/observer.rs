@@ -170,7 +170,11 @@ impl Observer {
                 let (height, digest) = (set.height, set.commitment);
                 Some(Said::Openings { height, digest, ground: self.ground(member, height, digest) })
             }
-            Ok(ShareMessage::Wanted(_) | ShareMessage::Evidence(_)) => None,
+            Ok(
+                ShareMessage::Wanted(_)
+                | ShareMessage::AccessList { .. }
+                | ShareMessage::Evidence(_),
+            ) => None,
             Err(error) => Some(Said::Nonsense(format!("share message: {error}"))),
         }
     }

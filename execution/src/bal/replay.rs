@@ -11,15 +11,19 @@ use blindfold_wire::{ChainParams, Genesis, OpenedBatch};
 use super::index::{Before, Index};
 use super::list::{AccessListError, BlockAccessList};
 use crate::access::AccessRecord;
-use crate::block::ExecutedBlock;
 use crate::evm::{
-    BlockFacts, Body, CodeCache, Executed, InOrder, Job, JobResult, assemble, decode_in_order,
+    BlockFacts, Body, CodeCache, Decoded, Executed, InOrder, Job, JobResult, Messages, assemble,
+    decode_in_order,
 };
 use crate::executor::{BlockContext, ExecutionError, Executor};
-use crate::state::{BlockView, Overlay, ParentState, StateDiff, StateView, StoreError};
+use crate::state::{Overlay, StateDiff, StateView, StoreError};
+use crate::unsealed::{ExecutionParent, UnsealedBlock};
 
 /// Positions that a thread takes at a time. Few: they differ much in cost.
 const TAKEN_AT_ONCE: usize = 2;
+
+/// Messages that a thread decodes at least: fewer are not worth one.
+const DECODED_AT_ONCE: usize = 8;
 
 /// What a hint turned out to be worth.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,59 +51,54 @@ pub enum HintFault {
 }
 
 /// Executes blocks along access lists that peers gave, and in the ordinary way where they are wrong.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct BalExecutor {
     chain_id: u64,
     params: Arc<ChainParams>,
     codes: CodeCache,
     threads: NonZeroUsize,
-    ordinary: Arc<dyn Executor>,
-}
-
-impl std::fmt::Debug for BalExecutor {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("BalExecutor").field("threads", &self.threads).finish_non_exhaustive()
-    }
 }
 
 impl BalExecutor {
-    /// An executor for the chain of this genesis, on so many threads, and `ordinary` for where a list is wrong.
+    /// An executor for the chain of this genesis, on so many threads.
     #[must_use]
-    pub fn new(genesis: &Genesis, threads: NonZeroUsize, ordinary: Arc<dyn Executor>) -> Self {
+    pub fn new(genesis: &Genesis, threads: NonZeroUsize) -> Self {
         Self {
             chain_id: genesis.chain_id,
             params: Arc::new(genesis.params.clone()),
             codes: CodeCache::default(),
             threads,
-            ordinary,
         }
     }
 
-    /// Executes `batch` on top of `parent` along `hint`, the encoded access list that somebody gave for it. The
-    /// block is the same whatever the hint is.
+    /// Executes `batch` on top of `parent` along `hint`, the encoded access list that somebody gave for it, and
+    /// with `ordinary` if that is not its list. The block is the same whatever the hint is.
     ///
     /// # Errors
     ///
     /// As [`Executor::execute`]; never because of the hint.
     pub fn execute_along(
         &self,
-        parent: &ParentState,
+        ordinary: &dyn Executor,
+        parent: &ExecutionParent,
         batch: &OpenedBatch,
         context: &BlockContext,
         hint: &[u8],
-    ) -> Result<(ExecutedBlock, HintUse), ExecutionError> {
+    ) -> Result<(UnsealedBlock, HintUse), ExecutionError> {
+        let execute = || ordinary.begin(parent, batch.certified(), context)?.finish(batch);
         let list = match BlockAccessList::decode(hint, batch.items().len()) {
             Ok(list) => list,
             Err(fault) => {
-                let block = self.ordinary.execute(parent, batch, context)?;
+                let block = execute()?;
                 return Ok((block, HintUse::Wrong(fault.into())));
             }
         };
         if let Some(block) = self.follow(parent, batch, context, &list)? {
             return Ok((block, HintUse::Followed));
         }
-        let block = self.ordinary.execute(parent, batch, context)?;
-        let (given, computed) = (list.hash(), BlockAccessList::of(&block.access).hash());
+        let block = execute()?;
+        let computed = block.access().map(BlockAccessList::of).unwrap_or_default().hash();
+        let given = list.hash();
         let used = match given == computed {
             // It was right, and something else stood in the way: an order that goes beyond the block's gas.
             true => HintUse::Followed,
@@ -111,16 +110,16 @@ impl BalExecutor {
     /// The block, if the list is its list.
     fn follow(
         &self,
-        parent: &ParentState,
+        parent: &ExecutionParent,
         batch: &OpenedBatch,
         context: &BlockContext,
         list: &BlockAccessList,
-    ) -> Result<Option<ExecutedBlock>, ExecutionError> {
-        let (tip, order) = (parent.tip().height, batch.certified());
+    ) -> Result<Option<UnsealedBlock>, ExecutionError> {
+        let (tip, order) = (parent.height, batch.certified());
         let facts = assemble::facts_of(tip, order, context, self.chain_id, &self.params)?;
-        let decode = |messages| decode_in_order(messages, self.chain_id);
+        let decode = |messages| self.decode(messages);
         let (jobs, held) = assemble::prepare(batch.items(), &facts, decode);
-        let view: Arc<dyn StateView> = Arc::new(BlockView::new(parent.clone()));
+        let view = Arc::clone(&parent.view);
         let run = Along {
             params: &self.params,
             facts: &facts,
@@ -154,7 +153,25 @@ impl BalExecutor {
         let (commitment, opening_root) = (order.digest(), batch.opening_root());
         let (diff, access) = (Arc::new(diff), Arc::new(access));
         let executed = Executed { facts, commitment, opening_root, results, diff, access };
-        executed.seal(parent).map(Some)
+        Ok(Some(UnsealedBlock::new(executed)))
+    }
+
+    /// Decodes messages and recovers their senders, on all threads.
+    fn decode(&self, messages: Messages) -> Vec<Decoded> {
+        let share = messages.len().div_ceil(self.threads.get()).max(DECODED_AT_ONCE);
+        let decode = |share: &[(Vec<u8>, u64)]| decode_in_order(share.to_vec(), self.chain_id);
+        thread::scope(|scope| {
+            let mut shares = messages.chunks(share);
+            let first = shares.next().unwrap_or_default();
+            let helpers: Vec<_> =
+                shares.map(|share| (share, scope.spawn(move || decode(share)))).collect();
+            let mut decoded = decode(first);
+            for (share, helper) in helpers {
+                // Of a thread that panicked: the same again, where it is seen.
+                decoded.extend(helper.join().unwrap_or_else(|_| decode(share)));
+            }
+            decoded
+        })
     }
 }
 

@@ -248,7 +248,11 @@ fn differs(
 }
 
 /// Executes in order on what the witness proves.
-pub(crate) fn execute(
+///
+/// # Errors
+///
+/// [`ReplayError`] if the witness does not suffice.
+pub fn execute(
     genesis: &Genesis,
     state: WitnessState,
     batch: &OpenedBatch,

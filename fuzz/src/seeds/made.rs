@@ -7,7 +7,7 @@ use crate::{
         messages::{ShareMessage, pack_envelopes},
         rows::{FinalProof, HeightRecord, Place},
     },
-    opened,
+    opened, stateless,
     world::{COMMITTEE, ENVELOPES, GENESIS_COMMITMENT, PAYERS, key, transfer},
 };
 use alloy_primitives::{Address, B256, FixedBytes, U256};
@@ -39,6 +39,9 @@ pub fn made() -> Seeds {
     keys(&mut seeds);
     documents(&mut seeds);
     choices(&mut seeds);
+    for (target, seed) in stateless::seeds() {
+        seeds.add(target, seed);
+    }
     seeds
 }
 

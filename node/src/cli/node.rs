@@ -55,8 +55,8 @@ pub struct RunArgs {
     /// lost its data folder.
     #[arg(long)]
     observe: bool,
-    /// What to execute blocks with, instead of what the configuration says.
-    #[arg(long, value_enum)]
+    /// What to execute blocks with, "parallel" or "sequential", instead of what the configuration says.
+    #[arg(long)]
     executor: Option<ExecutorKind>,
     /// Leave when standard input closes: for a supervisor that holds the other end.
     #[arg(long)]

@@ -11,44 +11,25 @@
 //! left when it is all open. Where heights wait, as in catching up, the state root of one is computed while the
 //! next is executed.
 
-use super::{MemberError, Shared, witness::NewWitness};
+use super::{MemberError, Shared, hints::Hint, witness::NewWitness};
+pub use crate::config::ExecutorKind;
+use crate::metrics;
 use blindfold_execution::{
     BlockContext, ExecutedBlock, Execution, ExecutionError, ExecutionParent, Executor,
-    ParallelExecutor, SequentialExecutor, UnsealedBlock, state::ParentState,
+    ParallelExecutor, SequentialExecutor, UnsealedBlock, bal::HintUse, state::ParentState,
 };
 use blindfold_ordering::validity::certified_height;
 use blindfold_wire::{
     Certified, OpenedEnvelope, OrderCommitment, genesis::Genesis, opened::OpenedBatch,
 };
 use commonware_runtime::{Clock, Spawner};
-use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, num::NonZeroUsize, sync::Arc, thread};
 use tokio::sync::mpsc;
-use tracing::{debug, error};
+use tracing::{debug, error, warn};
 
 /// Opened heights, and chunks of heights, that wait for execution. Ordering runs at most `executed_lag`
 /// heights ahead, and chunks that find no room are left out: so the queue never fills on a healthy node.
 pub const EXECUTOR_QUEUE: usize = 256;
-
-/// What blocks are executed with. The blocks are the same.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "snake_case")]
-pub enum ExecutorKind {
-    /// On several threads, where that pays.
-    #[default]
-    Parallel,
-    /// On one thread, in order.
-    Sequential,
-}
-
-impl std::fmt::Display for ExecutorKind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Parallel => "parallel",
-            Self::Sequential => "sequential",
-        })
-    }
-}
 
 /// An executor of this kind. `threads` 0 means one for each core.
 pub fn executor(genesis: &Genesis, kind: ExecutorKind, threads: usize) -> Arc<dyn Executor> {
@@ -168,6 +149,7 @@ impl Line {
             (Some(Unsealed { block, batch }), next) => {
                 let height = block.height();
                 let after = ExecutionParent::after(&state, &block);
+                let shared = Arc::clone(&self.shared);
                 let (sealed, executed) = thread::scope(|scope| {
                     let meanwhile = match next {
                         Some(ToExecute::Height(next)) if next.height() == height + 1 => Some(next),
@@ -178,9 +160,8 @@ impl Line {
                         _ => None,
                     };
                     match meanwhile {
-                        None => (seal(&self.shared, block, &state), None),
+                        None => (seal(&shared, block, &state), None),
                         Some(next) => {
-                            let shared = Arc::clone(&self.shared);
                             let sealing = scope.spawn(|| seal(&shared, block, &state));
                             let executed = self.execute(&after, &next);
                             let panicked =
@@ -229,6 +210,7 @@ impl Line {
         parent: &ExecutionParent,
         batch: &OpenedBatch,
     ) -> Result<UnsealedBlock, MemberError> {
+        let hint = self.shared.hints.take(batch.height());
         if let Some(begun) = self.begun.take().filter(|begun| begun.height == batch.height()) {
             match begun.execution.finish(batch) {
                 // Begun with other openings, which a peer's superseded: from the start, then.
@@ -237,8 +219,33 @@ impl Line {
             }
         }
         let context = context_of(&self.shared, batch.commitment());
+        if let Some(hint) = hint {
+            return self.execute_along(parent, batch, &context, hint);
+        }
         let execution = self.shared.executor.begin(parent, batch.certified(), &context)?;
         Ok(execution.finish(batch)?)
+    }
+
+    /// Executes along an access list that came with the openings, if it is the height's.
+    fn execute_along(
+        &self,
+        parent: &ExecutionParent,
+        batch: &OpenedBatch,
+        context: &BlockContext,
+        Hint { peer, bytes }: Hint,
+    ) -> Result<UnsealedBlock, MemberError> {
+        let shared = &self.shared;
+        let ordinary = shared.executor.as_ref();
+        let (block, used) = shared.along.execute_along(ordinary, parent, batch, context, &bytes)?;
+        match used {
+            HintUse::Followed => metrics::hint("followed"),
+            HintUse::Wrong(fault) => {
+                metrics::hint("wrong");
+                warn!(target: "blindfold::execution", height = batch.height(), %peer, %fault, "wrong access list");
+                shared.hints.wrong(peer);
+            }
+        }
+        Ok(block)
     }
 
     fn commit(

@@ -26,10 +26,14 @@ pub const MAX_SHARE_MESSAGE_BYTES: usize = 1 + if MAX_OPENING_SET_BYTES > MAX_BU
     MAX_BUNDLE_BYTES
 };
 
+/// Longest access list that is sent: what fits the channel beside kind and height.
+pub const MAX_HINT_BYTES: usize = MAX_SHARE_MESSAGE_BYTES - 1 - 8;
+
 const BUNDLE: u8 = 1;
 const WANTED: u8 = 2;
 const OPENINGS: u8 = 3;
 const EVIDENCE: u8 = 4;
+const ACCESS_LIST: u8 = 5;
 
 /// A message on [`SHARE_CHANNEL`].
 #[derive(Clone, Debug)]
@@ -40,6 +44,14 @@ pub enum ShareMessage {
     Wanted(u64),
     /// All openings of a height, to be verified by sealing again.
     Openings(OpeningSet),
+    /// What every position of an executed height accessed, sent before its openings: a hint that lets the
+    /// receiver execute the height in parallel without speculation, and that it checks by doing so.
+    AccessList {
+        /// The height.
+        height: u64,
+        /// The encoded list, at most [`MAX_HINT_BYTES`].
+        list: Bytes,
+    },
     /// Proof of an offence, to be verified and kept.
     Evidence(Box<Evidence>),
 }
@@ -51,6 +63,9 @@ impl ShareMessage {
             Self::Bundle(bundle) => (BUNDLE, bundle.encode()),
             Self::Wanted(height) => (WANTED, height.to_be_bytes().to_vec()),
             Self::Openings(set) => (OPENINGS, set.encode()),
+            Self::AccessList { height, list } => {
+                (ACCESS_LIST, [&height.to_be_bytes()[..], list].concat())
+            }
             Self::Evidence(evidence) => (EVIDENCE, evidence.encode()),
         };
         let mut out = Vec::with_capacity(1 + body.len());
@@ -69,6 +84,14 @@ impl ShareMessage {
             BUNDLE => Self::Bundle(ShareBundle::decode(body)?),
             WANTED => Self::Wanted(u64::from_be_bytes(body.try_into().map_err(|_| INVALID)?)),
             OPENINGS => Self::Openings(OpeningSet::decode(body)?),
+            ACCESS_LIST => {
+                let (height, list) = body.split_first_chunk::<8>().ok_or(INVALID)?;
+                if list.len() > MAX_HINT_BYTES {
+                    return Err(INVALID);
+                }
+                let height = u64::from_be_bytes(*height);
+                Self::AccessList { height, list: Bytes::copy_from_slice(list) }
+            }
             EVIDENCE => Self::Evidence(Box::new(Evidence::decode(body)?)),
             _ => return Err(INVALID),
         })

@@ -22,6 +22,7 @@ pub mod asking;
 pub mod cache;
 pub mod chain;
 pub mod executor;
+pub mod hints;
 pub mod hooks;
 pub mod lag;
 pub mod messages;

@@ -30,7 +30,8 @@ use super::{
     MemberError, Shared,
     asking::{Asking, PATIENCE_MS, Parked},
     executor::{Chunk, ToExecute},
-    messages::ShareMessage,
+    hints::Hint,
+    messages::{MAX_HINT_BYTES, ShareMessage},
     pool,
     records::{FinalProof, HeightRecord},
 };
@@ -551,6 +552,13 @@ where
                 }
                 Ok(())
             }
+            ShareMessage::AccessList { height, list } => {
+                // Followed or refuted when the height is executed; wanted of those who can be asked.
+                if self.open.contains_key(&height) && self.number(&peer).is_some() {
+                    self.shared.hints.keep(height, Hint { peer, bytes: list });
+                }
+                Ok(())
+            }
             ShareMessage::Evidence(evidence) => {
                 self.on_evidence(peer, &evidence);
                 Ok(())
@@ -571,6 +579,14 @@ where
             }
         };
         if let Some(message) = message {
+            // Before the openings, so that it is there when they are.
+            if matches!(message, ShareMessage::Openings(_))
+                && let Some(list) = self.shared.records.access_list_bytes(height)?
+                && list.len() <= MAX_HINT_BYTES
+            {
+                let hint = ShareMessage::AccessList { height, list: list.into() };
+                self.sender.send(Recipients::One(peer.clone()), hint.encode(), false);
+            }
             self.sender.send(Recipients::One(peer), message.encode(), false);
         }
         Ok(())
@@ -677,6 +693,10 @@ where
             self.tell(&ShareMessage::Bundle(bundle.as_ref().clone()));
         }
         self.release_after_all(now_ms).await?;
+        for peer in self.shared.hints.liars() {
+            warn!(target: "blindfold::committee", %peer, "wrong access list; blocking the peer");
+            self.blocker.block(peer);
+        }
         self.ask();
         Ok(())
     }

@@ -1,7 +1,8 @@
 //! What the tasks of a node share.
 
 use super::{
-    MemberError, Options, cache::Checker, chain::Chain, records::Records, witness::Witnesses,
+    MemberError, Options, cache::Checker, chain::Chain, hints::Hints, records::Records,
+    witness::Witnesses,
 };
 use crate::{metrics, rpc::api::NodeEvent, store::Store};
 use blindfold_committee::{
@@ -11,7 +12,9 @@ use blindfold_committee::{
 };
 use blindfold_crypto::CommitteePublic;
 use blindfold_execution::{
-    Executor, genesis_block,
+    Executor,
+    bal::BalExecutor,
+    genesis_block,
     state::{ParentState, StateError, StateStore},
 };
 use blindfold_mempool::{Mempool, MempoolConfig};
@@ -24,10 +27,12 @@ use parking_lot::Mutex;
 use std::{
     collections::BTreeMap,
     future::Future,
+    num::NonZeroUsize,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
+    thread,
 };
 use tokio::sync::{broadcast, watch};
 use tracing::error;
@@ -67,6 +72,10 @@ pub struct Shared {
     pub chain: Chain,
     /// The database as the node's tasks use it.
     pub records: Records,
+    /// Access lists of heights to come, as peers gave them.
+    pub hints: Hints,
+    /// Executes along them.
+    pub along: BalExecutor,
     /// Makes the witnesses of executed heights.
     pub witnesses: Witnesses,
     /// The mempool.
@@ -125,6 +134,7 @@ impl Shared {
             ..MempoolConfig::new(genesis.params.clone())
         });
         let started_at = state.tip().height;
+        let threads = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         records.drop_witnesses(started_at, options.witness_heights)?;
         Ok(Self {
             network_tip: AtomicU64::new(started_at),
@@ -140,6 +150,8 @@ impl Shared {
             ),
             chain: Chain::new(genesis.params.clone(), records.clone(), state),
             records,
+            hints: Hints::default(),
+            along: BalExecutor::new(&genesis, threads),
             witnesses: Witnesses::new(options.witness_heights),
             pool: Mutex::new(pool),
             events: broadcast::channel(EVENT_BUFFER).0,

@@ -64,7 +64,7 @@ impl Mischief {
         }
     }
 
-    /// Signs wrong shares: now no points at all, now right ones of another height. Serves wrong openings.
+    /// Signs wrong shares: now no points at all, now right ones of another height. Serves wrong openings and access lists.
     pub(super) fn garble(&mut self, channel: u64, message: &IoBuf) -> bool {
         if channel != SHARE_CHANNEL {
             return true;
@@ -92,6 +92,13 @@ impl Mischief {
                     }
                 }
                 ShareMessage::Openings(set)
+            }
+            Ok(ShareMessage::AccessList { height, list }) => {
+                let mut list = list.to_vec();
+                if let Some(last) = list.last_mut() {
+                    *last ^= 1;
+                }
+                ShareMessage::AccessList { height, list: list.into() }
             }
             _ => return true,
         };

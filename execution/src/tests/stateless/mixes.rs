@@ -1,7 +1,6 @@
 //! Random blocks, and everything that can be wrong with their witnesses and access lists.
 
 use std::num::NonZeroUsize;
-use std::sync::Arc;
 
 use alloy_consensus::{SignableTransaction, TxEip7702, TxEnvelope};
 use alloy_eip7928::{AccountChanges, BalanceChange, BlockAccessIndex};
@@ -19,7 +18,7 @@ use crate::tests::harness::*;
 use crate::witness::{
     ClaimedBlock, ExecutionWitness, ReplayError, WitnessFault, WitnessState, execute_on,
 };
-use crate::{BlockContext, ExecutedBlock};
+use crate::{BlockContext, ExecutedBlock, ExecutionParent};
 
 const CONTEXT: BlockContext = BlockContext { beneficiary: BENEFICIARY };
 
@@ -212,12 +211,12 @@ impl Fresh {
     /// Executes along a hint, which must not matter; whether it was right.
     fn along(&self, hint: &[u8]) -> bool {
         let threads = NonZeroUsize::new(2).expect("positive");
-        let ordinary = Arc::new(self.net.executor.clone());
-        let executor = BalExecutor::new(self.net.genesis(), threads, ordinary);
+        let executor = BalExecutor::new(self.net.genesis(), threads);
+        let parent = ExecutionParent::of(&self.net.state);
         let (block, used) = executor
-            .execute_along(&self.net.state, &self.batch, &CONTEXT, hint)
+            .execute_along(&self.net.executor, &parent, &self.batch, &CONTEXT, hint)
             .expect("a hint is no error");
-        assert_eq!(block, self.block, "{used:?}");
+        assert_eq!(block.seal(&self.net.state).expect("next"), self.block, "{used:?}");
         used == HintUse::Followed
     }
 }

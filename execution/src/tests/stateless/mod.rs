@@ -4,14 +4,13 @@ mod files;
 mod mixes;
 
 use std::num::NonZeroUsize;
-use std::sync::Arc;
 
 use blindfold_wire::OrderCommitment;
 
 use super::harness::*;
 use crate::bal::{BalExecutor, BlockAccessList, HintUse};
 use crate::witness::{ExecutionWitness, WitnessState, build_witness, execute_on};
-use crate::{BlockContext, ExecutedBlock};
+use crate::{BlockContext, ExecutedBlock, ExecutionParent};
 
 /// The witness of a block that is not written yet.
 pub(super) fn witness_of(net: &Net, block: &ExecutedBlock) -> ExecutionWitness {
@@ -42,12 +41,14 @@ pub(super) fn check(
     let encoded = list.encode();
     assert_eq!(BlockAccessList::decode(&encoded, items.len()).as_ref(), Ok(&list));
     assert_eq!(again.access_list, list.accounts(), "access list from the witness");
+    let parent = ExecutionParent::of(&net.state);
     for threads in 1..=3 {
         let threads = NonZeroUsize::new(threads).expect("positive");
-        let executor = BalExecutor::new(net.genesis(), threads, Arc::new(net.executor.clone()));
-        let (along, used) =
-            executor.execute_along(&net.state, &batch, &context, &encoded).expect("executes");
+        let executor = BalExecutor::new(net.genesis(), threads);
+        let (along, used) = executor
+            .execute_along(&net.executor, &parent, &batch, &context, &encoded)
+            .expect("executes");
         assert_eq!(used, HintUse::Followed);
-        assert_eq!(&along, block, "along the access list");
+        assert_eq!(&along.seal(&net.state).expect("next"), block, "along the access list");
     }
 }

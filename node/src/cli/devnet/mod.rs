@@ -78,8 +78,8 @@ pub struct DevnetArgs {
     /// end of a good run with --exit.
     #[arg(long)]
     data_dir: Option<PathBuf>,
-    /// What the members execute blocks with.
-    #[arg(long, value_enum, default_value_t)]
+    /// What the members execute blocks with: "parallel" or "sequential".
+    #[arg(long, default_value_t)]
     executor: ExecutorKind,
     /// Instead: run for this many minutes under half load while members are killed at random, and
     /// judge memory, open files and disk. Ends by itself.
