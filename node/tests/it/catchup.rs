@@ -80,7 +80,7 @@ fn a_member_that_was_away_and_a_new_follower_catch_up_under_load() {
 /// Followers that are started until one of them asks the liar.
 const FOLLOWERS_PER_LIE: usize = 10;
 
-/// A member that serves wrong certificates, wrong blocks, wrong openings or noise delays nobody for long:
+/// A member that serves wrong certificates, blocks, openings, access lists or noise delays nobody for long:
 /// whoever asks it finds out, cuts it off, and takes the rest from the others.
 #[test]
 fn a_peer_that_lies_to_those_who_catch_up_is_cut_off() {
@@ -93,7 +93,8 @@ fn a_peer_that_lies_to_those_who_catch_up_is_cut_off() {
     network.until_heights(0, 60);
     load.stop();
 
-    for (number, lie) in [CERTIFICATE, BLOCK, OPENINGS, NOISE].into_iter().enumerate() {
+    for (number, lie) in [CERTIFICATE, BLOCK, OPENINGS, NOISE, ACCESS_LIST].into_iter().enumerate()
+    {
         lies.kind.store(lie, Ordering::Relaxed);
         let told = lies.told.load(Ordering::Relaxed);
         // Whom a follower asks is left to chance: one may get all it wants from the honest three.
@@ -355,6 +356,7 @@ const CERTIFICATE: u8 = 1;
 const BLOCK: u8 = 2;
 const OPENINGS: u8 = 3;
 const NOISE: u8 = 4;
+const ACCESS_LIST: u8 = 5;
 
 /// What a lying member does to its answers.
 #[derive(Default)]
@@ -395,8 +397,13 @@ impl Lies {
 
     fn shares(&self, message: Bytes) -> Bytes {
         const OPENINGS_KIND: u8 = 3;
+        const ACCESS_LIST_KIND: u8 = 5;
         match self.kind.load(Ordering::Relaxed) {
             OPENINGS if message[0] == OPENINGS_KIND && message.len() > 100 => {
+                self.flip(&message, message.len() - 3)
+            }
+            // Found out only by executing the height.
+            ACCESS_LIST if message[0] == ACCESS_LIST_KIND && message.len() > 100 => {
                 self.flip(&message, message.len() - 3)
             }
             _ => message,

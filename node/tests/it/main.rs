@@ -9,4 +9,5 @@ mod harness;
 mod load;
 mod machine;
 mod network;
+mod stateless;
 mod tidy;
