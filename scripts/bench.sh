@@ -15,9 +15,10 @@ mkdir -p "$out"
 rm -rf "$out/criterion"
 export CRITERION_HOME="$out/criterion"
 
-cargo bench --locked -p blindfold-bench --bench opening --no-run
+benches=(--bench opening --bench execution --bench root)
+cargo bench --locked -p blindfold-bench "${benches[@]}" --no-run
 load="$(cut -d' ' -f1-3 /proc/loadavg)"
 begin=$SECONDS
-cargo bench --locked -p blindfold-bench --bench opening -- ${BENCH_FILTER:+"$BENCH_FILTER"}
+cargo bench --locked -p blindfold-bench "${benches[@]}" -- ${BENCH_FILTER:+"$BENCH_FILTER"}
 printf 'measured for %s s\n\n' "$((SECONDS - begin))"
 cargo run --quiet --locked --release -p blindfold-bench -- table "$out" "$load"

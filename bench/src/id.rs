@@ -1,4 +1,5 @@
-//! Names of benchmarks: `stage::operation/key=value,key=value`, keys ascending.
+//! Names of benchmarks: `stage::operation/key=value,key=value`, keys ascending; for execution
+//! `stage::operation/workload` or `stage::operation/key=value/workload`.
 
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
@@ -11,6 +12,8 @@ pub struct Id {
     pub operation: String,
     /// What it is measured at.
     pub parameters: BTreeMap<String, String>,
+    /// What is executed.
+    pub workload: Option<String>,
 }
 
 /// A name that does not follow the pattern.
@@ -24,15 +27,33 @@ impl FromStr for Id {
     fn from_str(text: &str) -> Result<Self, IdError> {
         let error = || IdError(text.to_owned());
         let (stage, rest) = text.split_once("::").ok_or_else(error)?;
-        let (operation, list) = rest.split_once('/').ok_or_else(error)?;
+        let (operation, rest) = rest.split_once('/').ok_or_else(error)?;
+        let (list, workload) = match rest.rsplit_once('/') {
+            Some((list, workload)) => (list, Some(workload)),
+            None if rest.contains('=') => (rest, None),
+            None => ("", Some(rest)),
+        };
+        if workload.is_some_and(|workload| workload.is_empty() || workload.contains('=')) {
+            return Err(error());
+        }
+        // Only the stage with workloads has them.
+        if workload.is_some() != (stage == "execute") {
+            return Err(error());
+        }
         let parameters = list
             .split(',')
+            .filter(|pair| !pair.is_empty() || workload.is_none())
             .map(|pair| {
                 let (key, value) = pair.split_once('=').ok_or_else(error)?;
                 Ok((key.to_owned(), value.to_owned()))
             })
             .collect::<Result<_, _>>()?;
-        let id = Self { stage: stage.to_owned(), operation: operation.to_owned(), parameters };
+        let id = Self {
+            stage: stage.to_owned(),
+            operation: operation.to_owned(),
+            parameters,
+            workload: workload.map(str::to_owned),
+        };
         // One name for one benchmark.
         if id.to_string() == text { Ok(id) } else { Err(error()) }
     }
@@ -42,7 +63,9 @@ impl fmt::Display for Id {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let parameters: Vec<_> =
             self.parameters.iter().map(|(key, value)| format!("{key}={value}")).collect();
-        write!(f, "{}::{}/{}", self.stage, self.operation, parameters.join(","))
+        let parts = [parameters.join(","), self.workload.clone().unwrap_or_default()];
+        let parts: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+        write!(f, "{}::{}/{}", self.stage, self.operation, parts.join("/"))
     }
 }
 
@@ -74,7 +97,21 @@ mod tests {
         assert_eq!(id.to_string(), "open::after_commit/batch=512,threads=2");
         assert!(id.is_open("after_commit", &["threads", "batch"]));
         assert!(!id.is_open("after_commit", &["batch"]));
+        let id: Id = "execute::parallel/threads=2/mainnet-7279999".parse().unwrap();
+        assert_eq!(
+            (id.number("threads"), id.workload.as_deref()),
+            (Some(2), Some("mainnet-7279999"))
+        );
+        assert_eq!(id.to_string(), "execute::parallel/threads=2/mainnet-7279999");
+        let id: Id = "execute::sequential/erc20".parse().unwrap();
+        assert_eq!(
+            (id.to_string().as_str(), id.parameters.len()),
+            ("execute::sequential/erc20", 0)
+        );
         for wrong in [
+            "execute::sequential/threads=2",
+            "execute::parallel/threads=2/",
+            "open::share/batch=1/erc20",
             "",
             "open",
             "open::share",

@@ -2,7 +2,7 @@
 //! maker of the table that is printed from their figures.
 //!
 //! ```text
-//! benches/opening ──criterion──▶ target/bench/criterion/**/{benchmark,estimates}.json
+//! benches/*       ──criterion──▶ target/bench/criterion/**/{benchmark,estimates}.json
 //!                                      │ results            limits: formulas over the primitives
 //!                                      ▼                        │
 //!                                   report ◀────────────────────┘ machine: model, cores, load, versions
@@ -11,6 +11,7 @@
 //! ```
 
 pub mod clock;
+pub mod execution;
 pub mod height;
 pub mod id;
 pub mod interpolation;

@@ -104,9 +104,13 @@ fn snapshot(folder: &Path) -> Result<(), Error> {
 }
 
 fn plots(report: &Report) -> impl Iterator<Item = (&'static str, String)> {
-    [("by-batch.svg", plot::by_batch(report)), ("by-members.svg", plot::by_members(report))]
-        .into_iter()
-        .filter_map(|(name, svg)| Some((name, svg?)))
+    [
+        ("by-batch.svg", plot::by_batch(report)),
+        ("by-members.svg", plot::by_members(report)),
+        ("execution.svg", plot::by_workload(report)),
+    ]
+    .into_iter()
+    .filter_map(|(name, svg)| Some((name, svg?)))
 }
 
 fn read(path: &Path) -> Result<String, Error> {

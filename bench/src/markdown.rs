@@ -2,7 +2,10 @@
 
 use std::fmt::Write;
 
-use crate::report::{Report, Row};
+use crate::{
+    execution,
+    report::{Report, Row},
+};
 
 /// Where the table begins in `docs/performance.md`.
 pub const BEGIN: &str = "<!-- snapshot: written by `make bench-snapshot` -->";
@@ -33,11 +36,15 @@ pub fn markdown(report: &Report) -> String {
         text.push_str("\n**A quick run: figures to try things out with, not to compare.**\n");
     }
     targets(&mut text, report);
-    for (stage, title) in
-        [("open", "Opening"), ("baseline", "Other libraries"), ("primitive", "Primitives")]
-    {
+    for (stage, title) in [
+        ("open", "Opening"),
+        ("root", "State root"),
+        ("baseline", "Other libraries"),
+        ("primitive", "Primitives"),
+    ] {
         table(&mut text, title, &report.stage(stage).collect::<Vec<_>>());
     }
+    text.push_str(&execution::table(&report.turns));
     if !report.speed_ups.is_empty() {
         text.push_str("\n**Two threads** (alternating with one; least wall times)\n\n");
         text.push_str("| work | rounds | 1 thread | 2 threads | ratio | ratio by CPU time | CPU time / wall |\n");

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::report::Report;
+use crate::{execution::compared, report::Report};
 
 /// A line of points (x, y).
 #[derive(Clone, Debug, PartialEq)]
@@ -39,6 +39,77 @@ pub fn by_members(report: &Report) -> Option<String> {
         .map(|step| series(report, step, "n", &["n", "batch"]))
         .collect();
     draw("CPU time of each transaction, by members (batches of 128)", "members", &series)
+}
+
+/// How many times as fast as the sequential engine the parallel one is, by workload: bars from the line at 1.
+pub fn by_workload(report: &Report) -> Option<String> {
+    let bars: Vec<_> = compared(&report.turns)
+        .into_iter()
+        .filter_map(|compared| Some((compared.ratio(1), compared.ratio(2)?, compared.workload)))
+        .collect();
+    let most = bars.iter().map(|(one, two, _)| one.unwrap_or(0.0).max(*two)).fold(0.0, f64::max);
+    if bars.is_empty() {
+        return None;
+    }
+    let top = (most / 0.25).ceil() * 0.25;
+    let row = 34.0;
+    let height = TOP + row * bars.len() as f64 + BOTTOM;
+    let left = 150.0;
+    let at = |ratio: f64| left + ratio / top * (WIDTH - left - 60.0);
+    let bottom = height - BOTTOM;
+    let mut svg = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" \
+         font-family=\"sans-serif\" font-size=\"12\">\n\
+         <rect width=\"{WIDTH}\" height=\"{height}\" fill=\"#ffffff\"/>\n\
+         <text x=\"{LEFT}\" y=\"22\" font-size=\"14\">Sequential time / parallel time, least of the rounds</text>\n"
+    );
+    let mut line = 0.0;
+    while line <= top {
+        let (x, colour) = (at(line), if line == 1.0 { "#000000" } else { "#dddddd" });
+        let _ = writeln!(
+            svg,
+            "<line x1=\"{x:.1}\" y1=\"{TOP}\" x2=\"{x:.1}\" y2=\"{bottom:.1}\" stroke=\"{colour}\"/>\
+             <text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{line}</text>",
+            bottom + 16.0
+        );
+        line += 0.25;
+    }
+    for (number, (one, two, workload)) in bars.iter().enumerate() {
+        let y = TOP + row * number as f64 + 4.0;
+        let _ = writeln!(
+            svg,
+            "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{workload}</text>",
+            left - 8.0,
+            y + 17.0
+        );
+        for (at_y, ratio, colour) in
+            [(y, one.unwrap_or(0.0), COLOURS[4]), (y + 13.0, *two, COLOURS[0])]
+        {
+            let _ = writeln!(
+                svg,
+                "<rect x=\"{left}\" y=\"{at_y:.1}\" width=\"{:.1}\" height=\"11\" fill=\"{colour}\"/>\
+                 <text x=\"{:.1}\" y=\"{:.1}\" font-size=\"10\">{ratio:.2}</text>",
+                at(ratio) - left,
+                at(ratio) + 4.0,
+                at_y + 9.0
+            );
+        }
+    }
+    for (number, (name, colour)) in
+        [("one thread", COLOURS[4]), ("two threads", COLOURS[0])].into_iter().enumerate()
+    {
+        let x = left + 120.0 * number as f64;
+        let y = height - 18.0;
+        let _ = writeln!(
+            svg,
+            "<rect x=\"{x}\" y=\"{:.1}\" width=\"12\" height=\"12\" fill=\"{colour}\"/>\
+             <text x=\"{:.1}\" y=\"{y:.1}\">{name}</text>",
+            y - 10.0,
+            x + 18.0
+        );
+    }
+    svg.push_str("</svg>\n");
+    Some(svg)
 }
 
 /// The figures of a step, by one of exactly these parameters.
@@ -159,6 +230,15 @@ mod tests {
         assert_eq!((svg.matches("<polyline").count(), svg.matches("<circle").count()), (1, 2));
         assert!(svg.contains(">after commit<") && svg.contains(">512<"));
         assert_eq!(by_members(&report).unwrap().matches("<circle").count(), 2);
+    }
+
+    #[test]
+    fn two_bars_for_each_workload() {
+        let turns = crate::execution::tests::turns();
+        let svg = by_workload(&Report { turns, ..report() }).unwrap();
+        assert!(svg.contains(">swaps<") && svg.contains(">mainnet-7<"));
+        assert!(svg.contains(">1.60<") && svg.contains(">0.80<"));
+        assert_eq!(by_workload(&report()), None);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::{
     id::Id,
     limits::{MEMBERS, MESSAGE_BYTES, limits},
     machine::Machine,
-    results::{Measured, Results, SpeedUp},
+    results::{Measured, Results, SpeedUp, Turns},
     targets::{Target, slowness, targets},
 };
 
@@ -28,6 +28,9 @@ pub struct Report {
     pub rows: Vec<Row>,
     /// What a second thread gains.
     pub speed_ups: Vec<SpeedUp>,
+    /// What took turns.
+    #[serde(default)]
+    pub turns: Vec<Turns>,
 }
 
 /// One benchmark.
@@ -80,6 +83,7 @@ impl Report {
             targets: targets(results),
             rows: measured.into_iter().map(|measured| row(measured, results)).collect(),
             speed_ups: results.speed_ups.clone(),
+            turns: results.turns.clone(),
         }
     }
 
@@ -135,7 +139,7 @@ fn baselines(ours: &Measured, results: &Results) -> Vec<Baseline> {
 
 /// Stages in the order of interest; within one, figures for the standard committee first, numbers ascending.
 fn sort_key(id: &Id) -> (usize, usize, String, Vec<(String, usize, String)>) {
-    let stages = ["open", "baseline", "primitive"];
+    let stages = ["open", "execute", "root", "baseline", "primitive"];
     let steps = [
         "total",
         "seal",

@@ -88,6 +88,19 @@ pub struct Turns {
 }
 
 impl Turns {
+    /// Adds to the file of all benchmarks of a run.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written.
+    pub fn add(file: &Path, turns: Vec<Self>) -> Result<(), ResultsError> {
+        let mut all: Vec<Self> = if file.exists() { json(file)? } else { Vec::new() };
+        all.retain(|old| turns.iter().all(|new| new.id != old.id));
+        all.extend(turns);
+        let json = serde_json::to_vec_pretty(&all)
+            .map_err(|error| ResultsError::Json { path: file.to_owned(), error })?;
+        fs::write(file, json).map_err(|error| ResultsError::Io { path: file.to_owned(), error })
+    }
+
     /// From the wall and CPU time of each round; `None` without rounds.
     pub fn of(id: &str, rounds: &[(Duration, Duration)]) -> Option<Self> {
         let ns = |time: Duration| time.as_secs_f64() * 1e9;

@@ -2,7 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{limits::limits, results::Results};
+use crate::{
+    execution::{NEVER_SLOWER, compared},
+    limits::limits,
+    results::{Results, Turns},
+};
 
 /// Prices of `blst` on the machine that the targets are stated for, in nanoseconds.
 const REFERENCE_NS: &[(&str, f64)] = &[
@@ -93,6 +97,29 @@ pub fn targets(results: &Results) -> Vec<Target> {
         let what = format!("two threads, {}", speed_up.work);
         Target::new(&what, speed_up.ratio(), "×", 1.8, true)
     }));
+    targets.extend(of_execution(&results.turns));
+    targets
+}
+
+/// The targets of execution with two threads; none unless it was measured.
+fn of_execution(turns: &[Turns]) -> Vec<Target> {
+    let all = compared(turns);
+    let ratios = || all.iter().filter_map(|compared| compared.ratio(2));
+    let cpu_ratios = || all.iter().filter_map(|compared| compared.cpu_ratio(2));
+    let swaps = all.iter().find(|compared| compared.workload == "swaps");
+    let mut targets = Vec::new();
+    if let Some(worst) = ratios().min_by(f64::total_cmp) {
+        let what = "two threads, the worst workload / sequential";
+        targets.push(Target::new(what, worst, "×", NEVER_SLOWER, true));
+    }
+    if let Some(most) = cpu_ratios().max_by(f64::total_cmp) {
+        let what = "two threads, CPU time of the worst workload / sequential";
+        targets.push(Target::new(what, most, "×", 1.15, false));
+    }
+    if let Some(ratio) = swaps.and_then(|compared| compared.ratio(2)) {
+        let what = "two threads, independent swaps / sequential";
+        targets.push(Target::new(what, ratio, "×", 1.6, true));
+    }
     targets
 }
 
@@ -155,5 +182,11 @@ mod tests {
             ]
         );
         assert_eq!(targets(&Results::default()), []);
+        let turns = crate::execution::tests::turns();
+        let figures: Vec<_> = targets(&Results { turns, ..Results::default() })
+            .into_iter()
+            .map(|target| (target.figure, target.reached))
+            .collect();
+        assert_eq!(figures, [(0.8, false), (1.25, false), (1.6, true)]);
     }
 }

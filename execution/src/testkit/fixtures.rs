@@ -1,7 +1,28 @@
 //! Outside data for tests: archives beside the checkout, unpacked into the build folder at first use.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use crate::replay::folder::Disk;
+
+/// This machine's files.
+#[derive(Clone, Copy, Debug)]
+pub struct LocalDisk;
+
+impl Disk for LocalDisk {
+    fn list(&self, folder: &Path) -> io::Result<Vec<(PathBuf, bool)>> {
+        let entry = |entry: io::Result<std::fs::DirEntry>| {
+            let path = entry?.path();
+            Ok((path.clone(), path.is_dir()))
+        };
+        folder.read_dir()?.map(entry).collect()
+    }
+
+    fn read(&self, file: &Path) -> io::Result<Vec<u8>> {
+        std::fs::read(file)
+    }
+}
 
 /// Folder of the mainnet blocks, if the fixtures are there.
 pub fn mainnet_blocks() -> Option<PathBuf> {

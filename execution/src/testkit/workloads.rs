@@ -16,7 +16,7 @@ use alloy_consensus::TxType;
 use alloy_primitives::{Address, Bytes, TxKind, U256, keccak256};
 use alloy_sol_types::SolCall;
 
-use super::fixtures;
+use super::fixtures::{self, LocalDisk};
 use crate::contracts::{IExchange, IToken, exchange_creation_code, token_creation_code};
 use crate::replay::folder::BlockFolder;
 use crate::replay::{Engine, Fork, MemoryState, ReplayBlock, ReplayTransaction, replay};
@@ -153,7 +153,8 @@ impl Workload {
 
     /// A block of mainnet from the fixtures.
     pub fn mainnet(number: u64) -> Option<Self> {
-        let folder = BlockFolder::open(&fixtures::mainnet_blocks()?).expect("a folder of blocks");
+        let folder = fixtures::mainnet_blocks()?;
+        let folder = BlockFolder::open(&folder, &LocalDisk).expect("a folder of blocks");
         let found = folder.load(number).expect("a whole block")?;
         let name = format!("mainnet-{number}");
         Some(Self { name, block: found.block, state: found.pre_state })
@@ -164,7 +165,7 @@ impl Workload {
 pub fn mainnet_numbers() -> Vec<u64> {
     let folder = fixtures::mainnet_blocks();
     folder.map_or_else(Vec::new, |folder| {
-        BlockFolder::open(&folder).expect("a folder of blocks").numbers().collect()
+        BlockFolder::open(&folder, &LocalDisk).expect("a folder of blocks").numbers().collect()
     })
 }
 

@@ -2,20 +2,29 @@
 //! their headers.
 
 use std::{
+    fs::File,
+    io::{self, Read as _},
     num::NonZeroUsize,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use blindfold_execution::{
-    replay::{Engine, ReplayOutcome, folder::BlockFolder, folder::FolderBlock, replay},
+    replay::{
+        Engine, ReplayOutcome,
+        folder::{BlockFolder, Disk, FolderBlock},
+        replay,
+    },
     state::StateView,
 };
 use clap::Args;
 use eyre::{Result, WrapErr as _};
 use serde_json::json;
+
+/// Largest file that is read.
+const MAX_FILE_BYTES: u64 = 512 << 20;
 
 /// Differences of one block that are told.
 const MAX_TOLD: usize = 10;
@@ -40,6 +49,30 @@ pub struct ReplayBlocksInput {
     per_block: bool,
 }
 
+/// This machine's files.
+struct LocalDisk;
+
+impl Disk for LocalDisk {
+    fn list(&self, folder: &Path) -> io::Result<Vec<(PathBuf, bool)>> {
+        let entry = |entry: io::Result<std::fs::DirEntry>| {
+            let path = entry?.path();
+            let is_folder = path.is_dir();
+            Ok((path, is_folder))
+        };
+        folder.read_dir()?.map(entry).collect()
+    }
+
+    fn read(&self, file: &Path) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        File::open(file)?.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > MAX_FILE_BYTES {
+            let problem = format!("longer than {MAX_FILE_BYTES} bytes");
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, problem));
+        }
+        Ok(bytes)
+    }
+}
+
 /// What came of one block.
 struct Replayed {
     number: u64,
@@ -59,7 +92,7 @@ impl Replayed {
 
 /// Replays a folder.
 pub fn run(args: &ReplayBlocksInput) -> Result<ExitCode> {
-    let folder = BlockFolder::open(&args.folder)?;
+    let folder = BlockFolder::open(&args.folder, &LocalDisk)?;
     let threads = match args.threads {
         Some(threads) => threads.get(),
         None => std::thread::available_parallelism().map_or(1, NonZeroUsize::get),

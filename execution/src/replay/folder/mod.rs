@@ -16,8 +16,7 @@ mod json;
 mod transaction;
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::Read as _;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use alloy_primitives::{B256, Bloom, keccak256};
@@ -29,8 +28,22 @@ pub(crate) use self::transaction::{access_list, authorizations};
 use super::{Fork, MemoryState, ReplayBlock, ReplayOutcome};
 use crate::state::Account;
 
-/// Largest file that is read.
-const MAX_FILE_BYTES: u64 = 512 << 20;
+/// The disk that a folder lies on. This crate has none of its own.
+pub trait Disk {
+    /// What lies in a folder: its path, and whether it is a folder itself.
+    ///
+    /// # Errors
+    ///
+    /// The disk's.
+    fn list(&self, folder: &Path) -> io::Result<Vec<(PathBuf, bool)>>;
+
+    /// The content of a file, if it is of a bearable size.
+    ///
+    /// # Errors
+    ///
+    /// The disk's, or that the file is too large.
+    fn read(&self, file: &Path) -> io::Result<Vec<u8>>;
+}
 
 /// What is wrong with a folder.
 #[derive(Debug, thiserror::Error)]
@@ -41,13 +54,7 @@ pub enum FolderError {
         /// The file or folder.
         file: PathBuf,
         /// Why not.
-        error: std::io::Error,
-    },
-    /// It is longer than anything should be.
-    #[error("{}: longer than {MAX_FILE_BYTES} bytes", file.display())]
-    TooLong {
-        /// The file.
-        file: PathBuf,
+        error: io::Error,
     },
     /// It is no JSON.
     #[error("{}: not JSON: {error}", file.display())]
@@ -120,31 +127,37 @@ pub struct FolderBlock {
 }
 
 /// A folder of blocks.
-#[derive(Debug)]
-pub struct BlockFolder {
+pub struct BlockFolder<'a> {
+    disk: &'a dyn Disk,
     folders: Vec<(u64, PathBuf)>,
     manifest: Option<(PathBuf, Value)>,
 }
 
-impl BlockFolder {
+impl<'a> BlockFolder<'a> {
     /// Looks what a folder holds.
     ///
     /// # Errors
     ///
     /// [`FolderError`]; blocks are not read before [`Self::load`].
-    pub fn open(folder: &Path) -> Result<Self, FolderError> {
-        if folder.join("block.json").is_file() {
-            let (file, block) = read(folder, "block.json")?;
+    pub fn open(folder: &Path, disk: &'a dyn Disk) -> Result<Self, FolderError> {
+        let entries = disk
+            .list(folder)
+            .map_err(|error| FolderError::File { file: folder.to_owned(), error })?;
+        let has = |name: &str| entries.contains(&(folder.join(name), false));
+        if has("block.json") {
+            let (file, block) = read(disk, folder, "block.json")?;
             let number = Node::root(&file, &block).field("number")?.u64()?;
-            return Ok(Self { folders: vec![(number, folder.to_owned())], manifest: None });
+            return Ok(Self { disk, folders: vec![(number, folder.to_owned())], manifest: None });
         }
-        let failed = |error| FolderError::File { file: folder.to_owned(), error };
+        let manifest = match has("manifest.json") {
+            true => Some(read(disk, folder, "manifest.json")?),
+            false => None,
+        };
         let mut folders = Vec::new();
         let mut numbers = BTreeSet::new();
-        for entry in std::fs::read_dir(folder).map_err(failed)? {
-            let path = entry.map_err(failed)?.path();
+        for (path, is_folder) in entries {
             let number = path.file_name().and_then(|name| name.to_str()?.parse::<u64>().ok());
-            let Some(number) = number.filter(|_| path.is_dir()) else { continue };
+            let Some(number) = number.filter(|_| is_folder) else { continue };
             if !numbers.insert(number) {
                 return Err(FolderError::Field {
                     file: path,
@@ -158,9 +171,7 @@ impl BlockFolder {
             return Err(FolderError::Empty { folder: folder.to_owned() });
         }
         folders.sort_unstable();
-        let has_manifest = folder.join("manifest.json").exists();
-        let manifest = has_manifest.then(|| read(folder, "manifest.json")).transpose()?;
-        Ok(Self { folders, manifest })
+        Ok(Self { disk, folders, manifest })
     }
 
     /// The numbers of the blocks, ascending.
@@ -179,7 +190,7 @@ impl BlockFolder {
     }
 
     fn block(&self, number: u64, folder: &Path) -> Result<FolderBlock, FolderError> {
-        let (file, value) = read(folder, "block.json")?;
+        let (file, value) = read(self.disk, folder, "block.json")?;
         let node = Node::root(&file, &value);
         let found = node.field("number")?;
         if found.u64()? != number {
@@ -235,7 +246,7 @@ impl BlockFolder {
             },
             receipts_root: node.field("receiptsRoot")?.hash()?,
         };
-        let mut pre_state = pre_state(folder)?;
+        let mut pre_state = pre_state(self.disk, folder)?;
         if let Some(parent) = number.checked_sub(1) {
             pre_state.set_block_hash(parent, block.parent_hash);
         }
@@ -257,9 +268,9 @@ impl BlockFolder {
 }
 
 /// Reads the state before a block.
-fn pre_state(folder: &Path) -> Result<MemoryState, FolderError> {
+fn pre_state(disk: &dyn Disk, folder: &Path) -> Result<MemoryState, FolderError> {
     let mut state = MemoryState::new();
-    let (file, value) = read(folder, "codes.json")?;
+    let (file, value) = read(disk, folder, "codes.json")?;
     for (name, code) in Node::root(&file, &value).entries()? {
         let (hash, bytes) = (code.name_as_hash(name)?, code.bytes()?);
         if keccak256(&bytes) != hash {
@@ -267,7 +278,7 @@ fn pre_state(folder: &Path) -> Result<MemoryState, FolderError> {
         }
         state.set_code(bytes);
     }
-    let (file, value) = read(folder, "pre_state.json")?;
+    let (file, value) = read(disk, folder, "pre_state.json")?;
     for (name, node) in Node::root(&file, &value).entries()? {
         let address = node.name_as_address(name)?;
         let mut account = Account {
@@ -283,7 +294,7 @@ fn pre_state(folder: &Path) -> Result<MemoryState, FolderError> {
             state.set_storage(address, value.name_as_u256(slot)?, value.u256()?);
         }
     }
-    let (file, value) = read(folder, "block_hashes.json")?;
+    let (file, value) = read(disk, folder, "block_hashes.json")?;
     for (name, hash) in Node::root(&file, &value).entries()? {
         state.set_block_hash(hash.name_as_u64(name)?, hash.hash()?);
     }
@@ -291,15 +302,14 @@ fn pre_state(folder: &Path) -> Result<MemoryState, FolderError> {
 }
 
 /// Reads a JSON file.
-pub(crate) fn read(folder: &Path, name: &str) -> Result<(PathBuf, Value), FolderError> {
+pub(crate) fn read(
+    disk: &dyn Disk,
+    folder: &Path,
+    name: &str,
+) -> Result<(PathBuf, Value), FolderError> {
     let file = folder.join(name);
-    let failed = |error| FolderError::File { file: file.clone(), error };
-    let mut bytes = Vec::new();
-    let opened = File::open(&file).map_err(failed)?;
-    opened.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(FolderError::TooLong { file });
-    }
+    let read = disk.read(&file);
+    let bytes = read.map_err(|error| FolderError::File { file: file.clone(), error })?;
     match serde_json::from_slice(&bytes) {
         Ok(value) => Ok((file, value)),
         Err(error) => Err(FolderError::Json { file, error }),

@@ -9,6 +9,7 @@ use alloy_primitives::{B256, TxKind, keccak256};
 use crate::replay::folder::{FolderError, Node, access_list, authorizations, read};
 use crate::replay::{Fork, MemoryState, ReplayBlock, ReplayTransaction};
 use crate::state::Account;
+use crate::testkit::fixtures::LocalDisk;
 
 /// Most former blocks whose hash a transaction can ask for.
 const BLOCK_HASHES: u64 = 256;
@@ -50,7 +51,7 @@ pub(super) fn files(folder: &Path) -> Vec<PathBuf> {
 /// All variants of all tests of a file.
 pub(super) fn read_tests(path: &Path) -> Result<Vec<StateTest>, FolderError> {
     let (folder, name) = (path.parent().expect("a file"), path.file_name().expect("a file"));
-    let (file, value) = read(folder, &name.to_string_lossy())?;
+    let (file, value) = read(&LocalDisk, folder, &name.to_string_lossy())?;
     let mut tests = Vec::new();
     for (name, test) in Node::root(&file, &value).entries()? {
         let pre = state(&test.field("pre")?)?;

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::replay::Fork;
 use crate::replay::folder::{BlockFolder, FolderError};
+use crate::testkit::fixtures::LocalDisk;
 
 /// A block with one unsigned transfer.
 fn block() -> Value {
@@ -39,7 +40,7 @@ fn load(change: impl FnOnce(&mut Value, &mut Value, &mut Value)) -> Result<Fork,
     write(&folder, "codes.json", &json!({}));
     write(&folder, "block_hashes.json", &json!({"41": format!("0x{:064x}", 7)}));
     write(dir.path(), "manifest.json", &manifest);
-    let found = BlockFolder::open(dir.path())?.load(42)?.expect("it is there");
+    let found = BlockFolder::open(dir.path(), &LocalDisk)?.load(42)?.expect("it is there");
     assert_eq!(found.block.transactions.len(), 1);
     Ok(found.block.fork)
 }
@@ -95,12 +96,14 @@ fn what_is_wrong_is_named() {
 #[test]
 fn a_folder_without_blocks_or_files_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
-    assert!(matches!(BlockFolder::open(dir.path()), Err(FolderError::Empty { .. })));
+    let opened = BlockFolder::open(dir.path(), &LocalDisk);
+    assert!(matches!(opened, Err(FolderError::Empty { .. })));
     std::fs::create_dir(dir.path().join("7")).unwrap();
-    let error = BlockFolder::open(dir.path()).unwrap().load(7).unwrap_err().to_string();
+    let error = BlockFolder::open(dir.path(), &LocalDisk).unwrap().load(7).unwrap_err().to_string();
     assert!(error.contains("block.json"), "{error}");
     std::fs::write(dir.path().join("7/block.json"), "{").unwrap();
     // The folder of a single block is a folder of blocks.
-    let error = BlockFolder::open(&dir.path().join("7")).unwrap_err().to_string();
+    let single = dir.path().join("7");
+    let error = BlockFolder::open(&single, &LocalDisk).err().expect("not JSON").to_string();
     assert!(error.contains("block.json: not JSON"), "{error}");
 }

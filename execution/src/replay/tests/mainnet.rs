@@ -7,7 +7,7 @@ use crate::testkit::fixtures;
 #[test]
 fn mainnet_blocks_come_to_what_their_headers_say() {
     let Some(folder) = fixtures::mainnet_blocks() else { return };
-    let folder = BlockFolder::open(&folder).unwrap();
+    let folder = BlockFolder::open(&folder, &fixtures::LocalDisk).unwrap();
     let engines = Engines::new();
     let mut blocks = 0;
     for number in folder.numbers() {
