@@ -106,6 +106,11 @@ impl Family {
         }
     }
 
+    /// Whether values are hashes for the most part.
+    pub(super) const fn is_hashes(self) -> bool {
+        matches!(self, Self::State(StateColumn::AccountTrie | StateColumn::StorageTrie))
+    }
+
     /// Whether values are large and rarely read, so that they are not to crowd the cache.
     pub(super) const fn is_bulk(self) -> bool {
         matches!(

@@ -53,6 +53,8 @@ const COLUMN_BUFFER_BYTES: usize = 8 << 20;
 const LOG_BYTES: u64 = 64 << 20;
 /// Bytes of cached blocks (64 MiB), shared by all families.
 const CACHE_BYTES: usize = 64 << 20;
+/// Bytes of a record in a write batch besides key and value, at most: tag, family, two lengths.
+const RECORD_BYTES: usize = 1 + 5 + 5 + 5;
 /// Files held open.
 const OPEN_FILES: i32 = 512;
 /// Entries that [`Store::scan`] and [`Store::range`] return at most.
@@ -280,7 +282,11 @@ impl Store {
     /// If the disk fails. With [`Durability::Synced`] the writes may then be there or not; never
     /// in part.
     pub fn write(&self, writes: Vec<Write>, durability: Durability) -> Result<(), StoreError> {
-        let mut batch = WriteBatch::default();
+        let bytes = writes
+            .iter()
+            .map(|(_, key, value)| key.len() + value.as_ref().map_or(0, Vec::len) + RECORD_BYTES)
+            .sum();
+        let mut batch = WriteBatch::with_capacity_bytes(bytes);
         for (family, key, value) in &writes {
             let cf = self.cf(*family)?;
             match value {
@@ -340,7 +346,12 @@ fn family_options(family: Family, cache: &Cache) -> Options {
     }
     let mut options = Options::default();
     options.set_block_based_table_factory(&table);
-    options.set_compression_type(DBCompressionType::Lz4);
+    // Rows of tries are hashes for the most part, which no compression makes shorter.
+    options.set_compression_type(if family.is_hashes() {
+        DBCompressionType::None
+    } else {
+        DBCompressionType::Lz4
+    });
     options.set_write_buffer_size(COLUMN_BUFFER_BYTES);
     options
 }

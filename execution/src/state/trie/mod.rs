@@ -21,6 +21,7 @@
 
 mod apply;
 mod arena;
+mod keccak;
 mod proof;
 mod row;
 mod seal;

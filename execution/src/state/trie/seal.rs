@@ -6,34 +6,68 @@ use alloy_trie::Nibbles;
 use alloy_trie::nodes::RlpNode;
 
 use super::arena::{Arena, Child, Kind};
+use super::keccak::Messages;
 use super::row::{self, Body, Slot, Span, StoredValue};
 use super::{RowWrite, row_key};
 use crate::state::store::StoreError;
 
 impl Arena<'_> {
-    /// Hashes every node of the arena from `top` down, the deepest first.
+    /// Hashes every node of the arena from `top` down, a level at a time, the deepest first.
     pub(super) fn hash(&mut self, top: u32) -> Result<(), StoreError> {
         let mut order = vec![top];
-        let mut done = 0;
-        while let Some(index) = order.get(done) {
-            done += 1;
-            if let Kind::Branch { fan, .. } = self.node(*index).kind {
-                order.extend(self.fans[fan as usize].iter().filter_map(|child| match child {
-                    Child::Node(index) => Some(*index),
-                    _ => None,
-                }));
+        let mut levels = Vec::new();
+        let mut start = 0;
+        while start < order.len() {
+            let level = start..order.len();
+            for place in level.clone() {
+                if let Kind::Branch { fan, .. } = self.node(order[place]).kind {
+                    order.extend(self.fans[fan as usize].iter().filter_map(|child| match child {
+                        Child::Node(index) => Some(*index),
+                        _ => None,
+                    }));
+                }
             }
+            start = level.end;
+            levels.push(level);
         }
-        let mut rlp = Vec::with_capacity(1024);
-        for index in order.into_iter().rev() {
-            rlp.clear();
-            self.push_rlp(index, &mut rlp)?;
-            self.node_mut(index).reference = RlpNode::from_rlp(&rlp);
+        let mut messages = Messages::default();
+        let mut hashed = Vec::new();
+        for level in levels.into_iter().rev() {
+            messages.clear();
+            hashed.clear();
+            for index in &order[level] {
+                let start = messages.end().len();
+                self.push_rlp(*index, messages.end())?;
+                let rlp = &messages.end()[start..];
+                if rlp.len() < 32 {
+                    self.node_mut(*index).reference = RlpNode::from_rlp(rlp);
+                    messages.end().truncate(start);
+                    self.wrap(*index);
+                } else {
+                    messages.close(start);
+                    hashed.push(*index);
+                }
+            }
+            for (index, hash) in hashed.iter().zip(messages.hash()) {
+                self.node_mut(*index).reference = RlpNode::word_rlp(&hash);
+                self.wrap(*index);
+            }
         }
         Ok(())
     }
 
-    /// Appends the RLP of a node whose children are hashed.
+    /// A branch with a prefix is an extension and a branch: the reference becomes the extension's.
+    fn wrap(&mut self, index: u32) {
+        let node = self.node_mut(index);
+        if node.prefix.is_empty() || matches!(node.kind, Kind::Leaf(_)) {
+            return;
+        }
+        let mut rlp = Vec::with_capacity(80);
+        push_extension_rlp(&node.prefix, &node.reference, &mut rlp);
+        node.reference = RlpNode::from_rlp(&rlp);
+    }
+
+    /// Appends the RLP of a node whose children are hashed; of a branch without its prefix.
     fn push_rlp(&self, index: u32, out: &mut Vec<u8>) -> Result<(), StoreError> {
         let node = self.node(index);
         match node.kind {
@@ -57,11 +91,6 @@ impl Arena<'_> {
                     Child::Stored(slot) => push_slot_reference(bytes, slot, 0, out),
                 })
                 .ok_or_else(|| self.damaged())?;
-                if !node.prefix.is_empty() {
-                    let branch = RlpNode::from_rlp(out);
-                    out.clear();
-                    push_extension_rlp(&node.prefix, &branch, out);
-                }
             }
         }
         Ok(())
