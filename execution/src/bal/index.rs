@@ -1,17 +1,34 @@
 //! The state between two positions, as an access list tells it.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::thread;
 
+use alloy_eip7928::{AccountChanges, BlockAccessIndex};
 use alloy_primitives::map::{AddressMap, B256Map, U256Map};
 use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
 
 use super::list::BlockAccessList;
 use crate::state::{Account, StateView, StoreError};
 
+/// Accounts that a thread loads at least: fewer are not worth one.
+const LOADED_AT_ONCE: usize = 64;
+
 /// Values by the index at which they came to be, ascending.
 struct Changes<T>(Vec<(u64, T)>);
 
 impl<T: Copy> Changes<T> {
+    fn of<'a, C: 'a>(
+        changes: impl IntoIterator<Item = &'a C>,
+        read: impl Fn(&'a C) -> (BlockAccessIndex, T),
+    ) -> Self {
+        let read = |change| {
+            let (index, value) = read(change);
+            (index.get(), value)
+        };
+        Self(changes.into_iter().map(read).collect())
+    }
+
     /// The value after everything up to `index`; `None` if it has not changed by then.
     fn at(&self, index: u64) -> Option<T> {
         let after = self.0.partition_point(|(changed_at, _)| *changed_at <= index);
@@ -19,58 +36,77 @@ impl<T: Copy> Changes<T> {
     }
 }
 
-struct Indexed {
+/// An account with all that the list says of it.
+struct Listed {
+    /// Before the block.
+    former: Option<Account>,
     balances: Changes<U256>,
     nonces: Changes<u64>,
     code_hashes: Changes<B256>,
-    slots: U256Map<Changes<U256>>,
+    /// Values before the block, and their changes.
+    slots: U256Map<(U256, Changes<U256>)>,
 }
 
-/// An access list, arranged for reading.
+impl Listed {
+    fn load(listed: &AccountChanges, parent: &dyn StateView) -> Result<Self, StoreError> {
+        let address = listed.address;
+        let mut slots = U256Map::default();
+        for slot in &listed.storage_changes {
+            let former = parent.storage(address, slot.slot)?;
+            let changes = Changes::of(&slot.changes, |at| (at.block_access_index, at.new_value));
+            slots.insert(slot.slot, (former, changes));
+        }
+        for slot in &listed.storage_reads {
+            slots.insert(*slot, (parent.storage(address, *slot)?, Changes(Vec::new())));
+        }
+        Ok(Self {
+            former: parent.account(address)?,
+            balances: Changes::of(&listed.balance_changes, |at| {
+                (at.block_access_index, at.post_balance)
+            }),
+            nonces: Changes::of(&listed.nonce_changes, |at| (at.block_access_index, at.new_nonce)),
+            code_hashes: Changes::of(&listed.code_changes, |at| {
+                (at.block_access_index, keccak256(&at.new_code))
+            }),
+            slots,
+        })
+    }
+}
+
+/// An access list, arranged for reading, with the values before the block of everything it names: every
+/// position reads them, and the state is asked once.
 pub(super) struct Index {
-    accounts: AddressMap<Indexed>,
+    accounts: AddressMap<Listed>,
     codes: B256Map<Bytes>,
 }
 
 impl Index {
-    pub(super) fn of(list: &BlockAccessList) -> Self {
-        let mut codes = B256Map::default();
-        let accounts = list
-            .accounts()
-            .iter()
-            .map(|account| {
-                let mut code_hashes = Vec::with_capacity(account.code_changes.len());
-                for change in &account.code_changes {
-                    let hash = keccak256(&change.new_code);
-                    codes.insert(hash, change.new_code.clone());
-                    code_hashes.push((change.block_access_index.get(), hash));
-                }
-                let balances = account.balance_changes.iter();
-                let nonces = account.nonce_changes.iter();
-                let slots = account.storage_changes.iter().map(|slot| {
-                    let changes = slot.changes.iter();
-                    let changes =
-                        changes.map(|change| (change.block_access_index.get(), change.new_value));
-                    (slot.slot, Changes(changes.collect()))
-                });
-                let indexed = Indexed {
-                    balances: Changes(
-                        balances
-                            .map(|change| (change.block_access_index.get(), change.post_balance))
-                            .collect(),
-                    ),
-                    nonces: Changes(
-                        nonces
-                            .map(|change| (change.block_access_index.get(), change.new_nonce))
-                            .collect(),
-                    ),
-                    code_hashes: Changes(code_hashes),
-                    slots: slots.collect(),
-                };
-                (account.address, indexed)
-            })
-            .collect();
-        Self { accounts, codes }
+    /// Loads what a list names, on so many threads.
+    pub(super) fn load(
+        list: &BlockAccessList,
+        parent: &dyn StateView,
+        threads: NonZeroUsize,
+    ) -> Result<Self, StoreError> {
+        let load = |share: &[AccountChanges]| -> Result<Vec<(Address, Listed)>, StoreError> {
+            share.iter().map(|listed| Ok((listed.address, Listed::load(listed, parent)?))).collect()
+        };
+        let share = list.accounts().len().div_ceil(threads.get()).max(LOADED_AT_ONCE);
+        let mut accounts = AddressMap::default();
+        thread::scope(|scope| {
+            let mut shares = list.accounts().chunks(share);
+            let first = shares.next().unwrap_or_default();
+            let helpers: Vec<_> =
+                shares.map(|share| (share, scope.spawn(move || load(share)))).collect();
+            accounts.extend(load(first)?);
+            for (share, helper) in helpers {
+                // Of a thread that panicked: the same again, where it is seen.
+                accounts.extend(helper.join().unwrap_or_else(|_| load(share))?);
+            }
+            Ok::<_, StoreError>(())
+        })?;
+        let codes = list.accounts().iter().flat_map(|listed| &listed.code_changes);
+        let codes = codes.map(|change| (keccak256(&change.new_code), change.new_code.clone()));
+        Ok(Self { accounts, codes: codes.collect() })
     }
 }
 
@@ -84,9 +120,10 @@ pub(super) struct Before {
 
 impl StateView for Before {
     fn account(&self, address: Address) -> Result<Option<Account>, StoreError> {
-        let former = self.parent.account(address)?;
-        let Some(listed) = self.index.accounts.get(&address) else { return Ok(former) };
-        let mut account = former.unwrap_or_default();
+        let Some(listed) = self.index.accounts.get(&address) else {
+            return self.parent.account(address);
+        };
+        let mut account = listed.former.unwrap_or_default();
         account.balance = listed.balances.at(self.position).unwrap_or(account.balance);
         account.nonce = listed.nonces.at(self.position).unwrap_or(account.nonce);
         account.code_hash = listed.code_hashes.at(self.position).unwrap_or(account.code_hash);
@@ -96,8 +133,8 @@ impl StateView for Before {
 
     fn storage(&self, address: Address, slot: U256) -> Result<U256, StoreError> {
         let listed = self.index.accounts.get(&address).and_then(|account| account.slots.get(&slot));
-        match listed.and_then(|changes| changes.at(self.position)) {
-            Some(value) => Ok(value),
+        match listed {
+            Some((former, changes)) => Ok(changes.at(self.position).unwrap_or(*former)),
             None => self.parent.storage(address, slot),
         }
     }

@@ -90,6 +90,14 @@ impl BlockAccessList {
         keccak256(self.encode())
     }
 
+    /// Accounts and slots that it names.
+    #[must_use]
+    pub fn items(&self) -> usize {
+        let slots =
+            |account: &AccountChanges| account.storage_changes.len() + account.storage_reads.len();
+        self.0.iter().map(|account| 1 + slots(account)).sum()
+    }
+
     /// Accessed accounts, ordered by address.
     #[must_use]
     pub fn accounts(&self) -> &[AccountChanges] {

@@ -115,6 +115,10 @@ impl BalExecutor {
         context: &BlockContext,
         list: &BlockAccessList,
     ) -> Result<Option<UnsealedBlock>, ExecutionError> {
+        // What a list names is loaded; more than a block can pay for is not.
+        if list.items() > most_items(self.params.block_gas_limit, batch.items().len()) {
+            return Ok(None);
+        }
         let (tip, order) = (parent.height, batch.certified());
         let facts = assemble::facts_of(tip, order, context, self.chain_id, &self.params)?;
         let decode = |messages| self.decode(messages);
@@ -125,7 +129,7 @@ impl BalExecutor {
             facts: &facts,
             codes: &self.codes,
             view: Arc::clone(&view),
-            index: Arc::new(Index::of(list)),
+            index: Arc::new(Index::load(list, view.as_ref(), self.threads)?),
         };
         // A wrong list may lead anywhere, also to an error. What is really in the way shows in the ordinary
         // execution.
@@ -175,6 +179,15 @@ impl BalExecutor {
     }
 }
 
+/// Accounts and slots that a block can access: each costs gas (EIP-7928), but for those that belong to an
+/// envelope or a transaction anyway.
+fn most_items(gas_limit: u64, positions: usize) -> usize {
+    /// Sender, recipient, beneficiary, escrow, the payer's slots, and to spare.
+    const FREE_ITEMS: usize = 16;
+    let paid = gas_limit / alloy_eip7928::ITEM_COST as u64;
+    usize::try_from(paid).unwrap_or(usize::MAX).saturating_add(positions.saturating_mul(FREE_ITEMS))
+}
+
 /// Whether no transaction's gas limit exceeds what those before it left of the block's gas: alone it cannot
 /// tell. Classes of a height never add up to so much.
 fn fits(jobs: &[Job], done: &[Done], facts: &BlockFacts) -> bool {
@@ -210,6 +223,8 @@ impl Along<'_> {
     fn all(&self, jobs: &[Job], threads: NonZeroUsize) -> Result<Vec<Done>, ExecutionError> {
         let next = AtomicUsize::new(0);
         let worker = || -> Result<Vec<(usize, Done)>, ExecutionError> {
+            let (params, codes) = (Arc::clone(self.params), self.codes.clone());
+            let mut evm = InOrder::new(params, *self.facts, self.overlay(0), codes, 0);
             let mut done = Vec::new();
             loop {
                 let from = next.fetch_add(TAKEN_AT_ONCE, Ordering::Relaxed);
@@ -217,7 +232,11 @@ impl Along<'_> {
                     return Ok(done);
                 };
                 for (position, job) in (from..).zip(rest.iter().take(TAKEN_AT_ONCE)) {
-                    done.push((position, self.position(position, job)?));
+                    evm.restart(self.overlay(position));
+                    let result = evm.job(job)?;
+                    let (diff, access) = evm.restart(self.overlay(position)).finish();
+                    let access = access.unwrap_or_default();
+                    done.push((position, Done { result, diff, access }));
                 }
             }
         };
@@ -237,7 +256,8 @@ impl Along<'_> {
         Ok(done.into_iter().map(|(_, done)| done).collect())
     }
 
-    fn position(&self, position: usize, job: &Job) -> Result<Done, ExecutionError> {
+    /// The state before a position, without changes.
+    fn overlay(&self, position: usize) -> Overlay {
         let before = Before {
             parent: Arc::clone(&self.view),
             index: Arc::clone(&self.index),
@@ -246,11 +266,7 @@ impl Along<'_> {
         let mut overlay = Overlay::new(Arc::new(before));
         overlay.record_access();
         overlay.follow(self.facts.spec);
-        let mut in_order =
-            InOrder::new(Arc::clone(self.params), *self.facts, overlay, self.codes.clone(), 0);
-        let result = in_order.job(job)?;
-        let (diff, access) = in_order.into_parts().0.finish();
-        Ok(Done { result, diff, access: access.unwrap_or_default() })
+        overlay
     }
 }
 

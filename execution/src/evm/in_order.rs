@@ -48,6 +48,13 @@ impl InOrder {
         &mut self.evm.ctx.journal_mut().db_mut().overlay
     }
 
+    /// Goes on with another state, as if nothing had run before; returns the one so far. Cheaper than another
+    /// EVM.
+    pub(crate) fn restart(&mut self, overlay: Overlay) -> Overlay {
+        self.gas_used = 0;
+        std::mem::replace(self.overlay(), overlay)
+    }
+
     /// Calls a contract on behalf of the protocol, outside of any position.
     pub(crate) fn system_call(
         &mut self,
