@@ -33,6 +33,8 @@ pub(super) struct Changes {
 /// One run of one position.
 #[derive(Debug)]
 pub(super) struct Attempt {
+    /// Where the frontier was when it began.
+    pub(super) begun_at: usize,
     pub(super) seen: Seen,
     pub(super) changes: Changes,
     pub(super) result: JobResult,
@@ -80,7 +82,7 @@ pub(super) fn attempt(
         changes.accounts.push((beneficiary, credit(earned)));
     }
     let seen = std::mem::take(&mut view.seen);
-    Ok(Attempt { seen, changes, result: JobResult { ran, charge_wei } })
+    Ok(Attempt { begun_at: 0, seen, changes, result: JobResult { ran, charge_wei } })
 }
 
 /// The attempt of a position whose transaction the block has no room for.

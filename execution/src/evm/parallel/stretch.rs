@@ -19,7 +19,7 @@ use revm::bytecode::Bytecode;
 use blindfold_wire::ChainParams;
 
 use super::attempt::{Attempt, attempt, without_room};
-use super::cells::{Base, Cells};
+use super::cells::{Base, Cells, Filter};
 use super::handler::{LazyEvm, watch_balances};
 use super::pool::Task;
 use super::profile::{Profile, Profiles, sender};
@@ -31,7 +31,11 @@ use crate::executor::ExecutionError;
 use crate::state::{Account, Overlay, StoreError};
 
 /// Positions ahead of the frontier that may run, for each thread.
-const WINDOW_PER_THREAD: usize = 8;
+const WINDOW_PER_THREAD: usize = 32;
+
+/// Positions that the frontier advances before a thread that found none to run looks again. Waking it for each
+/// would cost more than most of them.
+const WAKE_EVERY: usize = 16;
 
 /// Looks around so often before a thread that has nothing to do sleeps.
 const LOOKS_BEFORE_SLEEP: usize = 64;
@@ -67,6 +71,8 @@ struct Committed {
     gas_used: u64,
     access: AccessRecord,
     codes: Vec<(B256, Bytes)>,
+    /// What each position changed.
+    filters: Vec<Filter>,
     in_vain: usize,
     error: Option<ExecutionError>,
 }
@@ -103,7 +109,9 @@ pub(super) struct Stretch {
     committed: Mutex<Committed>,
     frontier: AtomicUsize,
     finished: AtomicBool,
-    /// Changes whenever there may be something to do.
+    /// A thread panicked.
+    broken: AtomicBool,
+    /// Changes when there may be something to do for a thread that found nothing.
     events: AtomicU64,
     sleepers: AtomicUsize,
     bed: Mutex<()>,
@@ -147,11 +155,13 @@ impl Stretch {
                 gas_used,
                 access: AccessRecord::default(),
                 codes: Vec::new(),
+                filters: Vec::with_capacity(count),
                 in_vain: 0,
                 error: None,
             }),
             frontier: AtomicUsize::new(0),
             finished: AtomicBool::new(count == 0),
+            broken: AtomicBool::new(false),
             events: AtomicU64::new(0),
             sleepers: AtomicUsize::new(0),
             bed: Mutex::default(),
@@ -165,6 +175,9 @@ impl Stretch {
         let mut committed = self.committed.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(error) = committed.error.take() {
             return Err(error);
+        }
+        if self.broken.load(Ordering::SeqCst) {
+            return Err(ExecutionError::Evm("a thread panicked".to_owned()));
         }
         let overlay = self.base.write().unwrap_or_else(PoisonError::into_inner).take();
         let mut overlay = overlay.ok_or_else(ended_twice)?;
@@ -246,13 +259,16 @@ impl Stretch {
     /// Runs the position at the frontier or one ahead of it.
     fn run(&self, evm: &mut LazyEvm, at: usize) -> Result<Attempt, ExecutionError> {
         let beneficiary = self.rules.facts.beneficiary;
+        // What is committed from here on may be seen or not.
+        let begun_at = self.frontier.load(Ordering::Acquire);
         let Some(profile) = &self.slots[at].profile else {
-            return attempt(evm, &self.rules.params, beneficiary, self.job(at), at as u32);
+            return attempt(evm, &self.rules.params, beneficiary, self.job(at), at as u32)
+                .map(|attempt| Attempt { begun_at, ..attempt });
         };
         let begun = Instant::now();
         let done = attempt(evm, &self.rules.params, beneficiary, self.job(at), at as u32);
         profile.took(begun.elapsed());
-        done
+        done.map(|attempt| Attempt { begun_at, ..attempt })
     }
 
     /// Commits as far as can be, running what nobody runs. Returns at once if another thread is at it.
@@ -297,7 +313,9 @@ impl Stretch {
                 self.finish();
                 return;
             }
-            self.happened();
+            if (at + 1) % WAKE_EVERY == 0 {
+                self.happened();
+            }
         }
     }
 
@@ -311,7 +329,7 @@ impl Stretch {
         let slot = &self.slots[at];
         let attempt = slot.attempt.lock().unwrap_or_else(PoisonError::into_inner).take();
         let valid = match &attempt {
-            Some(attempt) => self.stands(attempt, at)?,
+            Some(attempt) => self.stands(attempt, &committed.filters)?,
             None => false,
         };
         if let Some(profile) = &slot.profile {
@@ -329,14 +347,26 @@ impl Stretch {
         }
     }
 
-    fn stands(&self, attempt: &Attempt, at: usize) -> Result<bool, StoreError> {
+    /// Whether an attempt that ran ahead would do the same at the frontier. Only what positions committed
+    /// since it began may have changed is looked up.
+    fn stands(&self, attempt: &Attempt, filters: &[Filter]) -> Result<bool, StoreError> {
+        let at = filters.len() as u32;
+        let mut changed = Filter::default();
+        for filter in filters.get(attempt.begun_at..).unwrap_or(filters) {
+            changed.join(filter);
+        }
+        let look_at_all = self.cells.any_wipe();
         for seen in &attempt.seen.accounts {
-            if !seen.holds(self.account(seen.address, at as u32)?) {
+            if (look_at_all || changed.may_contain(self.cells.account_hash(&seen.address)))
+                && !seen.holds(self.account(seen.address, at)?)
+            {
                 return Ok(false);
             }
         }
         for seen in &attempt.seen.slots {
-            if !seen.holds(self.slot(seen.address, seen.slot, at as u32)?) {
+            if (look_at_all || changed.may_contain(self.cells.slot_hash(&seen.address, &seen.slot)))
+                && !seen.holds(self.slot(seen.address, seen.slot, at)?)
+            {
                 return Ok(false);
             }
         }
@@ -370,14 +400,16 @@ impl Stretch {
                 attempt = without_room(evm, params, facts.beneficiary, job, at as u32)?;
             }
         }
-        let Attempt { seen, changes, result } = attempt;
+        let Attempt { seen, changes, result, .. } = attempt;
         committed.gas_used = committed.gas_used.saturating_add(result.ran.gas_used());
         let position = at as u32;
         for (hash, code) in &changes.codes {
             self.create(*hash, code)?;
         }
         let mut accessed = Accessed::default();
+        let mut filter = Filter::default();
         for (address, entry) in &changes.accounts {
+            filter.insert(self.cells.account_hash(address));
             let change = self.cells.commit_account(self, *address, position, *entry)?;
             if self.records_access {
                 let at = accessed.accounts.entry(*address).or_insert((change.before, change.after));
@@ -385,11 +417,13 @@ impl Stretch {
             }
         }
         for (key, entry) in &changes.slots {
+            filter.insert(self.cells.slot_hash(&key.0, &key.1));
             let change = self.cells.commit_slot(self, *key, position, *entry)?;
             if self.records_access {
                 accessed.slots.push((*key, change.before, change.after));
             }
         }
+        committed.filters.push(filter);
         committed.codes.extend(changes.codes);
         if self.records_access {
             for seen in &seen.accounts {
@@ -489,7 +523,8 @@ impl Stretch {
         self.happened();
     }
 
-    /// Tells whoever sleeps that there may be something to do.
+    /// Tells whoever sleeps that there may be something to do. Nobody depends on it: a thread sleeps only while
+    /// another runs the position at the frontier or commits, and that one goes on by itself.
     fn happened(&self) {
         self.events.fetch_add(1, Ordering::SeqCst);
         if self.sleepers.load(Ordering::SeqCst) > 0 {
@@ -530,7 +565,18 @@ impl Drop for Release<'_> {
             slot.at_frontier_only.store(true, Ordering::Relaxed);
             slot.status.store(IDLE, Ordering::Release);
         }
-        stretch.happened();
+    }
+}
+
+/// Ends the stretch if its thread panics: the others must not wait for it.
+struct EndOnPanic<'a>(&'a Stretch);
+
+impl Drop for EndOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.broken.store(true, Ordering::SeqCst);
+            self.0.finish();
+        }
     }
 }
 
@@ -546,6 +592,7 @@ impl Base for Stretch {
 
 impl Task for Stretch {
     fn work(self: Arc<Self>) {
+        let _end = EndOnPanic(&self);
         let mut evm = self.evm();
         loop {
             let events = self.events.load(Ordering::SeqCst);

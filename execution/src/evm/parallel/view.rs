@@ -111,7 +111,8 @@ impl View {
     /// Begins another position.
     pub(super) fn begin(&mut self, position: u32) {
         self.position = position;
-        self.seen = Seen::default();
+        self.seen.accounts.reserve(16);
+        self.seen.slots.reserve(16);
         self.exact.clear();
         self.taken = None;
         self.reward_wei = U256::ZERO;
