@@ -81,7 +81,7 @@ fn table(folder: &Path, load_at_start: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// Puts the table of the last whole run into the documents.
+/// Puts the table of the last run into the documents: of opening if it is whole, and of execution.
 fn snapshot(folder: &Path) -> Result<(), Error> {
     let path = folder.join("bench.json");
     let report: Report = serde_json::from_str(&read(&path)?)
@@ -89,12 +89,21 @@ fn snapshot(folder: &Path) -> Result<(), Error> {
     let whole = ["open::total/batch=512", "primitive::g1_mul/bits=255"]
         .iter()
         .all(|id| report.rows.iter().any(|row| row.id == *id));
-    if report.quick || !whole {
+    let execution = markdown::execution(&report);
+    if report.quick || !(whole || execution.is_some()) {
         return Err(Error::NotWhole);
     }
     let document = Path::new(DOCUMENT);
-    let text = markdown::replace_snapshot(&read(document)?, &markdown::markdown(&report))
-        .ok_or(Error::Marks)?;
+    let mut text = read(document)?;
+    if whole {
+        let snapshot = markdown::without_execution(&report);
+        text =
+            markdown::replace_snapshot(&text, markdown::SNAPSHOT, &snapshot).ok_or(Error::Marks)?;
+    }
+    if let Some(execution) = execution {
+        text = markdown::replace_snapshot(&text, markdown::EXECUTION, &execution)
+            .ok_or(Error::Marks)?;
+    }
     write(document, &text)?;
     for (name, svg) in plots(&report) {
         write(&Path::new("docs").join(format!("performance-{name}")), &svg)?;

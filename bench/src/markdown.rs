@@ -7,13 +7,40 @@ use crate::{
     report::{Report, Row},
 };
 
-/// Where the table begins in `docs/performance.md`.
-pub const BEGIN: &str = "<!-- snapshot: written by `make bench-snapshot` -->";
-/// Where it ends.
-pub const END: &str = "<!-- end of the snapshot -->";
+/// Where a snapshot lies in `docs/performance.md`: the lines before and after it.
+pub type Marks = (&'static str, &'static str);
 
-/// The report.
+/// Around everything but execution.
+pub const SNAPSHOT: Marks =
+    ("<!-- snapshot: written by `make bench-snapshot` -->", "<!-- end of the snapshot -->");
+/// Around execution.
+pub const EXECUTION: Marks =
+    ("<!-- execution: written by `make bench-snapshot` -->", "<!-- end of execution -->");
+
+/// The whole report.
 pub fn markdown(report: &Report) -> String {
+    let mut text = without_execution(report);
+    text.push_str(&execution::table(&report.turns));
+    text
+}
+
+/// Execution alone, with where and when it was measured; `None` if it was not.
+pub fn execution(report: &Report) -> Option<String> {
+    let table = execution::table(&report.turns);
+    if table.is_empty() {
+        return None;
+    }
+    let machine = &report.machine;
+    let (cpu, cores, commit) = (&machine.cpu, machine.cores, &machine.commit);
+    let (start, end, date) =
+        (&machine.load_at_start, &machine.load_at_end, date(machine.made_unix_s));
+    Some(format!(
+        "{cpu}, {cores} cores, commit {commit}, {date}; load average at start {start}, at end {end}.\n{table}"
+    ))
+}
+
+/// The report but for execution.
+pub fn without_execution(report: &Report) -> String {
     let mut text = String::new();
     let machine = &report.machine;
     // Writing to a string does not fail.
@@ -44,7 +71,6 @@ pub fn markdown(report: &Report) -> String {
     ] {
         table(&mut text, title, &report.stage(stage).collect::<Vec<_>>());
     }
-    text.push_str(&execution::table(&report.turns));
     if !report.speed_ups.is_empty() {
         text.push_str("\n**Two threads** (alternating with one; least wall times)\n\n");
         text.push_str("| work | rounds | 1 thread | 2 threads | ratio | ratio by CPU time | CPU time / wall |\n");
@@ -158,11 +184,12 @@ fn table(text: &mut String, title: &str, rows: &[&Row]) {
     }
 }
 
-/// Puts a new snapshot between the marks of a document; `None` when it lacks them.
-pub fn replace_snapshot(document: &str, snapshot: &str) -> Option<String> {
-    let (before, rest) = document.split_once(BEGIN)?;
-    let (_, after) = rest.split_once(END)?;
-    Some(format!("{before}{BEGIN}\n\n{}\n\n{END}{after}", snapshot.trim()))
+/// Puts a new snapshot between marks of a document; `None` when it lacks them.
+pub fn replace_snapshot(document: &str, marks: Marks, snapshot: &str) -> Option<String> {
+    let (begin, end) = marks;
+    let (before, rest) = document.split_once(begin)?;
+    let (_, after) = rest.split_once(end)?;
+    Some(format!("{before}{begin}\n\n{}\n\n{end}{after}", snapshot.trim()))
 }
 
 /// A time with a unit that leaves one to three digits before the point.
@@ -239,11 +266,23 @@ mod tests {
 
     #[test]
     fn a_snapshot_replaces_the_last_one() {
-        let document = format!("# Title\n{BEGIN}\nold\n{END}\nend\n");
-        let once = replace_snapshot(&document, "\nnew\n").unwrap();
-        assert_eq!(once, format!("# Title\n{BEGIN}\n\nnew\n\n{END}\nend\n"));
-        assert_eq!(replace_snapshot(&once, "new").unwrap(), once);
-        assert_eq!(replace_snapshot("# Title", "new"), None);
+        let (begin, end) = SNAPSHOT;
+        let document = format!("# Title\n{begin}\nold\n{end}\nend\n");
+        let once = replace_snapshot(&document, SNAPSHOT, "\nnew\n").unwrap();
+        assert_eq!(once, format!("# Title\n{begin}\n\nnew\n\n{end}\nend\n"));
+        assert_eq!(replace_snapshot(&once, SNAPSHOT, "new").unwrap(), once);
+        assert_eq!(replace_snapshot(&once, EXECUTION, "new"), None);
+    }
+
+    #[test]
+    fn execution_stands_for_itself() {
+        assert_eq!(execution(&report()), None);
+        let turns = crate::execution::tests::turns();
+        let report = Report { turns, ..report() };
+        let text = execution(&report).unwrap();
+        assert!(text.contains("2 threads") && text.contains("`swaps`"), "{text}");
+        assert!(markdown(&report).contains("`swaps`"));
+        assert!(!without_execution(&report).contains("`swaps`"));
     }
 
     #[test]

@@ -9,5 +9,6 @@ mod harness;
 mod load;
 mod machine;
 mod network;
+mod replay_blocks;
 mod stateless;
 mod tidy;

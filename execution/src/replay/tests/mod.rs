@@ -2,6 +2,7 @@
 
 mod eest;
 mod folders;
+mod forks;
 mod generated;
 mod mainnet;
 mod slots;
