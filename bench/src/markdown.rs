@@ -35,7 +35,8 @@ pub fn execution(report: &Report) -> Option<String> {
     let (start, end, date) =
         (&machine.load_at_start, &machine.load_at_end, date(machine.made_unix_s));
     Some(format!(
-        "{cpu}, {cores} cores, commit {commit}, {date}; load average at start {start}, at end {end}.\n{table}"
+        "{cpu}, {cores} cores, commit {commit}, {date}; load average at start {start}, at end {end}.\n{table}\n\
+         ![Sequential time divided by parallel time, by workload](performance-execution.svg)\n"
     ))
 }
 
