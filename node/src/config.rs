@@ -209,13 +209,21 @@ pub struct StorageConfig {
 }
 
 /// How blocks are executed. The blocks are the same whatever is chosen.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ExecutionConfig {
     /// In parallel, or in order.
     pub executor: ExecutorKind,
     /// Threads of the parallel executor; 0 is one for each core.
     pub threads: usize,
+    /// One height in this many is executed again, in order and on its witness alone; 0 for none.
+    pub recheck_one_in: u64,
+}
+
+impl Default for ExecutionConfig {
+    fn default() -> Self {
+        Self { executor: ExecutorKind::default(), threads: 0, recheck_one_in: 64 }
+    }
 }
 
 impl Default for NodeConfig {

@@ -51,6 +51,10 @@ pub const STAGE_TIME: &str = "blindfold_stage_height_seconds";
 pub const EVIDENCE: &str = "blindfold_evidence_found_total";
 /// Access lists that peers gave with openings, by what they were worth: `followed` or `wrong`.
 pub const HINTS: &str = "blindfold_access_lists_total";
+/// Heights executed again on their witness, by outcome: `equal` or `different`.
+pub const RECHECKS: &str = "blindfold_execution_rechecks_total";
+/// Alarm: heights that came out different when they were executed again.
+pub const MISMATCHES: &str = "blindfold_execution_mismatches_total";
 /// RPC calls (labels `method`, `outcome`: ok, error).
 pub const RPC_CALLS: &str = "blindfold_rpc_calls_total";
 /// TCP connections that found no place.
@@ -118,6 +122,16 @@ pub fn hint(worth: &'static str) {
     counter!(HINTS, "worth" => worth).increment(1);
 }
 
+/// Counts a height that was executed again.
+pub fn recheck(outcome: &'static str) {
+    counter!(RECHECKS, "outcome" => outcome).increment(1);
+}
+
+/// Raises the alarm.
+pub fn mismatch() {
+    counter!(MISMATCHES).increment(1);
+}
+
 /// Installs the process's recorder, once; later calls return the first one's handle.
 ///
 /// # Errors
@@ -144,6 +158,10 @@ fn describe() {
     describe_histogram!(STAGE_TIME, "Time a stage took for one height.");
     describe_counter!(EVIDENCE, "Evidence found, by kind.");
     describe_counter!(HINTS, "Access lists that peers gave with openings, by worth.");
+    describe_counter!(RECHECKS, "Heights executed again on their witness, by outcome.");
+    describe_counter!(MISMATCHES, "Alarm: heights that came out different when executed again.");
+    // An alarm that never rang is 0, not absent.
+    counter!(MISMATCHES).absolute(0);
     describe_counter!(CONNECTIONS_REFUSED, "TCP connections that found no place.");
     describe_counter!(RPC_CALLS, "RPC calls by method and outcome.");
     describe_histogram!(RPC_TIME, "Duration of RPC calls by method.");

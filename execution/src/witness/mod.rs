@@ -46,7 +46,6 @@ pub use file::{
 pub use format::{
     ExecutionWitness, MAX_WITNESS_BYTES, MAX_WITNESS_HEADERS, WitnessError, WitnessHeader,
 };
-#[cfg(any(test, feature = "testkit"))]
 pub use replay::execute as execute_on;
 pub use replay::{ReplayError, replay};
 pub use report::{Difference, Location, MAX_DIFFERENCES, ReplayReport};

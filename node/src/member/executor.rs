@@ -11,7 +11,7 @@
 //! left when it is all open. Where heights wait, as in catching up, the state root of one is computed while the
 //! next is executed.
 
-use super::{MemberError, Shared, hints::Hint, witness::NewWitness};
+use super::{MemberError, Shared, hints::Hint, recheck::Recheck, witness::NewWitness};
 pub use crate::config::ExecutorKind;
 use crate::metrics;
 use blindfold_execution::{
@@ -99,7 +99,15 @@ pub async fn run<E: Clock + Spawner>(
         let Ok((back, done)) = work.await else { return };
         line = back;
         match done {
-            Ok(Some(block)) => {
+            Ok(Some((block, recheck))) => {
+                if let Some(again) = recheck.and_then(|recheck| shared.rechecks.take(recheck)) {
+                    let genesis = Arc::clone(&shared.genesis);
+                    // Nobody waits for it.
+                    let _ = context
+                        .child("recheck")
+                        .shared(true)
+                        .spawn(move |_| async move { again(&genesis) });
+                }
                 debug!(target: "blindfold::execution", height = block.height(), transactions = block.record.transactions.len(), "executed");
                 shared.announce_executed(&block);
             }
@@ -122,13 +130,16 @@ struct Line {
 
 type Failure = (u64, MemberError);
 
+/// A block that was written, and what it takes to execute it again if it was chosen for that.
+type Written = (ExecutedBlock, Option<Recheck>);
+
 impl Line {
     /// Does what there is to do; returns the block that was written, if one was.
     fn step(
         &mut self,
         next: Option<ToExecute>,
         now_ms: impl Fn() -> u64,
-    ) -> Result<Option<ExecutedBlock>, Failure> {
+    ) -> Result<Option<Written>, Failure> {
         let state = self.shared.chain.state();
         let unsealed = self.unsealed.take();
         match (unsealed, next) {
@@ -151,33 +162,30 @@ impl Line {
                 let after = ExecutionParent::after(&state, &block);
                 let shared = Arc::clone(&self.shared);
                 let (sealed, executed) = thread::scope(|scope| {
-                    let meanwhile = match next {
-                        Some(ToExecute::Height(next)) if next.height() == height + 1 => Some(next),
-                        Some(ToExecute::Chunk(chunk)) => {
+                    // Beside whatever comes next: its transactions may wait for the hash of this block.
+                    let Some(next) = next else { return (seal(&shared, block, &state), None) };
+                    let sealing = scope.spawn(|| seal(&shared, block, &state));
+                    let executed = match next {
+                        ToExecute::Height(next) if next.height() == height + 1 => {
+                            Some((self.execute(&after, &next), next))
+                        }
+                        ToExecute::Chunk(chunk) => {
                             self.push(&after, chunk);
                             None
                         }
-                        _ => None,
+                        ToExecute::Height(_) => None,
                     };
-                    match meanwhile {
-                        None => (seal(&shared, block, &state), None),
-                        Some(next) => {
-                            let sealing = scope.spawn(|| seal(&shared, block, &state));
-                            let executed = self.execute(&after, &next);
-                            let panicked =
-                                || ExecutionError::Evm("sealing a block panicked".to_owned());
-                            let sealed = sealing.join().unwrap_or_else(|_| Err(panicked()));
-                            (sealed, Some((executed, next)))
-                        }
-                    }
+                    let panicked = || ExecutionError::Evm("sealing a block panicked".to_owned());
+                    (sealing.join().unwrap_or_else(|_| Err(panicked())), executed)
                 });
                 let (sealed, witness) = sealed.map_err(|error| (height, error.into()))?;
+                let recheck = self.recheck(&sealed, witness.as_ref(), &batch);
                 self.commit(&sealed, witness, &batch, now_ms()).map_err(|error| (height, error))?;
                 if let Some((executed, batch)) = executed {
                     let block = executed.map_err(|error| (batch.height(), error))?;
                     self.unsealed = Some(Unsealed { block, batch });
                 }
-                Ok(Some(sealed))
+                Ok(Some((sealed, recheck)))
             }
         }
     }
@@ -248,6 +256,22 @@ impl Line {
         Ok(block)
     }
 
+    /// What it takes to execute the height again, if it is to be.
+    fn recheck(
+        &self,
+        block: &ExecutedBlock,
+        witness: Option<&NewWitness>,
+        batch: &OpenedBatch,
+    ) -> Option<Recheck> {
+        let witness = witness.filter(|_| self.shared.rechecks.wants(block.height()))?;
+        Some(Recheck {
+            record: Arc::clone(&block.record),
+            batch: batch.clone(),
+            context: context_of(&self.shared, batch.commitment()),
+            witness: witness.bytes.clone(),
+        })
+    }
+
     fn commit(
         &self,
         block: &ExecutedBlock,
@@ -268,7 +292,8 @@ fn seal(
     parent: &ParentState,
 ) -> Result<(ExecutedBlock, Option<NewWitness>), ExecutionError> {
     let sealed = block.seal(parent)?;
-    let witness = shared.witnesses.make(&shared.records, parent, &sealed);
+    let wanted = shared.rechecks.wants(sealed.height());
+    let witness = shared.witnesses.make(&shared.records, parent, &sealed, wanted);
     Ok((sealed, witness))
 }
 

@@ -28,6 +28,7 @@ pub mod lag;
 pub mod messages;
 pub mod pipeline;
 pub mod pool;
+pub mod recheck;
 pub mod records;
 mod rows;
 pub mod shared;

@@ -1,8 +1,8 @@
 //! What the tasks of a node share.
 
 use super::{
-    MemberError, Options, cache::Checker, chain::Chain, hints::Hints, records::Records,
-    witness::Witnesses,
+    MemberError, Options, cache::Checker, chain::Chain, hints::Hints, recheck::Rechecks,
+    records::Records, witness::Witnesses,
 };
 use crate::{metrics, rpc::api::NodeEvent, store::Store};
 use blindfold_committee::{
@@ -76,6 +76,8 @@ pub struct Shared {
     pub hints: Hints,
     /// Executes along them.
     pub along: BalExecutor,
+    /// Chooses the heights that are executed again.
+    pub rechecks: Rechecks,
     /// Makes the witnesses of executed heights.
     pub witnesses: Witnesses,
     /// The mempool.
@@ -125,6 +127,7 @@ impl Shared {
             Err(error) => return Err(error.into()),
         };
         let keys = secrets.map(|secrets| Keys::open(&genesis, secrets, store)).transpose()?;
+        let seat = keys.as_ref().map_or(0, |keys| keys.member as usize);
         let bounds = &options.mempool;
         let pool = Mempool::new(MempoolConfig {
             max_bytes: bounds.max_bytes,
@@ -152,6 +155,7 @@ impl Shared {
             records,
             hints: Hints::default(),
             along: BalExecutor::new(&genesis, threads),
+            rechecks: Rechecks::new(options.execution.recheck_one_in, seat),
             witnesses: Witnesses::new(options.witness_heights),
             pool: Mutex::new(pool),
             events: broadcast::channel(EVENT_BUFFER).0,

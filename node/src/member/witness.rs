@@ -35,17 +35,18 @@ impl Witnesses {
     }
 
     /// Makes the witness of a block on top of `parent`, before the block is written. A node goes on without
-    /// one that cannot be made: nothing but auditors depends on it.
+    /// one that cannot be made: nothing but auditors depends on it. One that is `wanted` is made in any case.
     pub fn make(
         &self,
         records: &Records,
         parent: &ParentState,
         block: &ExecutedBlock,
+        wanted: bool,
     ) -> Option<NewWitness> {
-        if self.heights == 0 {
+        let last = self.last.lock().replace(Arc::clone(&block.record));
+        if self.heights == 0 && !wanted {
             return None;
         }
-        let last = self.last.lock().replace(Arc::clone(&block.record));
         let header = |height| match &last {
             Some(last) if last.height() == height => Some(last.header.clone()),
             _ => records.executed(height).ok().flatten().map(|record| record.header),

@@ -96,7 +96,11 @@ impl World<'_> {
             mempool: Default::default(),
             // Enough to have them made, and dropped.
             witness_heights: 4,
-            execution: ExecutionConfig { threads: EXECUTION_THREADS, ..Default::default() },
+            execution: ExecutionConfig {
+                threads: EXECUTION_THREADS,
+                recheck_one_in: 4,
+                ..Default::default()
+            },
             checker_secret: self.plan.bytes(2),
             engine_partition: format!("engine-{member}"),
         };
