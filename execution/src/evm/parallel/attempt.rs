@@ -249,6 +249,7 @@ impl SeenAccount {
         }
         let (seen, now) = (self.account.unwrap_or_default(), now.unwrap_or_default());
         seen.nonce == now.nonce
+            && seen.is_empty() == now.is_empty()
             && seen.code_hash == now.code_hash
             && match self.balance {
                 BalanceRule::Any => now.balance <= HUGE || seen.balance == now.balance,
