@@ -114,6 +114,17 @@ fn row(measured: &Measured, results: &Results) -> Row {
 
 fn baselines(ours: &Measured, results: &Results) -> Vec<Baseline> {
     let id = &ours.id;
+    if id.stage == "root" {
+        // Both write to the same kind of database; the library knows one thread only.
+        let accounts = id.parameters.get("accounts").map_or("", String::as_str);
+        let baseline = format!("baseline::ethrex_trie_{}/accounts={accounts}", id.operation);
+        return results
+            .measured
+            .get(&baseline)
+            .into_iter()
+            .map(|baseline| beside(ours, baseline))
+            .collect();
+    }
     let comparable = id.stage == "open"
         && id.number("n").is_none_or(|members| members == MEMBERS)
         && id.number("bytes").is_none_or(|bytes| bytes == MESSAGE_BYTES)
@@ -129,12 +140,16 @@ fn baselines(ours: &Measured, results: &Results) -> Vec<Baseline> {
                 measured.id.stage == "baseline" && measured.id.operation == operation
             })
         })
-        .map(|baseline| Baseline {
-            id: baseline.id.to_string(),
-            each_us: baseline.each_ns() / 1e3,
-            ratio: baseline.each_ns() / ours.each_ns(),
-        })
+        .map(|baseline| beside(ours, baseline))
         .collect()
+}
+
+fn beside(ours: &Measured, baseline: &Measured) -> Baseline {
+    Baseline {
+        id: baseline.id.to_string(),
+        each_us: baseline.each_ns() / 1e3,
+        ratio: baseline.each_ns() / ours.each_ns(),
+    }
 }
 
 /// Stages in the order of interest; within one, figures for the standard committee first, numbers ascending.
@@ -156,7 +171,7 @@ fn sort_key(id: &Id) -> (usize, usize, String, Vec<(String, usize, String)>) {
     let place = |list: &[&str], name: &str| {
         list.iter().position(|known| *known == name).unwrap_or(list.len())
     };
-    let parameters = ["n", "kind", "threads", "bytes", "batch", "points", "bits"]
+    let parameters = ["n", "kind", "accounts", "threads", "bytes", "batch", "points", "bits"]
         .iter()
         .map(|key| {
             let value = id.parameters.get(*key).cloned().unwrap_or_default();
@@ -181,6 +196,8 @@ pub(crate) mod tests {
             ("open::after_commit/batch=128,n=4", 128.0 * 60e3, 128),
             ("open::after_commit/batch=128,n=16", 128.0 * 155e3, 128),
             ("open::share/batch=512", 512.0 * 63e3, 512),
+            ("root::update/accounts=10000,threads=2", 60e6, 10_000),
+            ("baseline::ethrex_trie_update/accounts=10000", 240e6, 10_000),
             ("baseline::blsttc_total/batch=4", 4.0 * 15_000e3, 4),
             ("baseline::blsttc_unverified_total/batch=16", 16.0 * 1_800e3, 16),
             ("primitive::g1_mul/bits=255", 60e3, 1),
@@ -212,6 +229,8 @@ pub(crate) mod tests {
                 ("baseline::blsttc_unverified_total/batch=16", 6.0)
             ]
         );
+        let root = row("root::update/accounts=10000,threads=2");
+        assert_eq!((root.baselines[0].ratio, root.each_us), (4.0, 6.0));
         let share = row("open::share/batch=512");
         assert_eq!((share.limit, share.ratio_to_limit), (Some(512.0 * 60e3), Some(1.05)));
         assert_eq!(share.limit_by_products, Some(512.0 * 1347.0 * 30.0));

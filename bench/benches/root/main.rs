@@ -15,7 +15,7 @@ use std::{
 };
 
 use blindfold_bench::{
-    clock::{criterion as settings, measure_with, process_time},
+    clock::{criterion as settings, measure_with, thread_time},
     results::{TURNS_FILE, Turns},
 };
 use criterion::{Criterion, criterion_group, criterion_main, measurement::WallTime};
@@ -43,19 +43,20 @@ impl Variant {
     }
 }
 
-/// Wall and CPU time of every round.
+/// Wall time of every round, and CPU time of the thread that asked: compactions in the background, of either trie,
+/// belong to no round.
 type Rounds = [Vec<(Duration, Duration)>; VARIANTS.len()];
 
 /// A block for each variant; returns the time of the one asked for.
 fn take_turns(world: &mut World, accounts: usize, asked: usize, rounds: &mut Rounds) -> Duration {
     for (variant, rounds) in VARIANTS.into_iter().zip(rounds.iter_mut()) {
         let changes = world.changes(accounts);
-        let (start, cpu_start) = (Instant::now(), process_time());
+        let (start, cpu_start) = (Instant::now(), thread_time());
         match variant {
             Variant::Ours(threads) => world.update(&changes, threads),
             Variant::Baseline => world.update_baseline(&changes),
         }
-        rounds.push((start.elapsed(), process_time() - cpu_start));
+        rounds.push((start.elapsed(), thread_time() - cpu_start));
         match variant {
             Variant::Ours(_) => world.update_baseline(&changes),
             Variant::Baseline => world.update(&changes, 1),
