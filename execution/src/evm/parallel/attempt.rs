@@ -35,6 +35,8 @@ pub(super) struct Changes {
 pub(super) struct Attempt {
     /// Where the frontier was when it began.
     pub(super) begun_at: usize,
+    /// Whether the later positions can see all that it would change.
+    pub(super) shown: bool,
     pub(super) seen: Seen,
     pub(super) changes: Changes,
     pub(super) result: JobResult,
@@ -82,7 +84,7 @@ pub(super) fn attempt(
         changes.accounts.push((beneficiary, credit(earned)));
     }
     let seen = std::mem::take(&mut view.seen);
-    Ok(Attempt { begun_at: 0, seen, changes, result: JobResult { ran, charge_wei } })
+    Ok(Attempt { begun_at: 0, shown: false, seen, changes, result: JobResult { ran, charge_wei } })
 }
 
 /// The attempt of a position whose transaction the block has no room for.
@@ -188,10 +190,10 @@ fn changed(changes: &mut Changes, view: &View, state: &EvmState) -> Vec<Address>
         };
         let info = &after.info;
         let code_hash = (info.code_hash != before.code_hash).then_some(info.code_hash);
-        if let (Some(hash), Some(code)) = (code_hash, &info.code) {
-            if !code.is_empty() {
-                changes.codes.push((hash, code.original_bytes()));
-            }
+        if let (Some(hash), Some(code)) = (code_hash, &info.code)
+            && !code.is_empty()
+        {
+            changes.codes.push((hash, code.original_bytes()));
         }
         let nonce = (info.nonce != before.nonce).then_some(info.nonce);
         let balance = Delta::between(before.balance.saturating_sub(taken_wei), info.balance);

@@ -17,6 +17,7 @@
 
 mod attempt;
 mod cells;
+mod clock;
 mod decode;
 mod handler;
 mod pool;
@@ -28,8 +29,8 @@ mod view;
 mod tests;
 
 use std::sync::Arc;
-use std::time::Instant;
 
+use self::clock::Stopwatch;
 use self::decode::DecodeTask;
 use self::pool::Pool;
 use self::profile::{Plan, Profiles};
@@ -125,7 +126,7 @@ impl ParallelSession {
         self.block.in_order(&self.engine.codes, jobs, |run, number, job| {
             let measured = (number % MEASURE_ONE_IN == 0).then(|| profiles.of(job));
             let Some(profile) = measured.flatten() else { return run.job(job) };
-            let begun = Instant::now();
+            let begun = Stopwatch::start();
             let result = run.job(job);
             profile.took(begun.elapsed());
             result

@@ -10,7 +10,6 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::Instant;
 
 use alloy_primitives::map::{AddressMap, B256Map};
 use alloy_primitives::{Address, B256, Bytes, U256};
@@ -20,6 +19,7 @@ use blindfold_wire::ChainParams;
 
 use super::attempt::{Attempt, attempt, without_room};
 use super::cells::{Base, Cells, Filter};
+use super::clock::Stopwatch;
 use super::handler::{LazyEvm, watch_balances};
 use super::pool::Task;
 use super::profile::{Profile, Profiles, sender};
@@ -71,8 +71,10 @@ struct Committed {
     gas_used: u64,
     access: AccessRecord,
     codes: Vec<(B256, Bytes)>,
-    /// What each position changed.
+    /// What each position changed, or said it would and then did not.
     filters: Vec<Filter>,
+    /// What the position at the frontier said it would change, and does not.
+    taken_back: Filter,
     in_vain: usize,
     error: Option<ExecutionError>,
 }
@@ -156,6 +158,7 @@ impl Stretch {
                 access: AccessRecord::default(),
                 codes: Vec::new(),
                 filters: Vec::with_capacity(count),
+                taken_back: Filter::default(),
                 in_vain: 0,
                 error: None,
             }),
@@ -265,7 +268,7 @@ impl Stretch {
             return attempt(evm, &self.rules.params, beneficiary, self.job(at), at as u32)
                 .map(|attempt| Attempt { begun_at, ..attempt });
         };
-        let begun = Instant::now();
+        let begun = Stopwatch::start();
         let done = attempt(evm, &self.rules.params, beneficiary, self.job(at), at as u32);
         profile.took(begun.elapsed());
         done.map(|attempt| Attempt { begun_at, ..attempt })
@@ -329,7 +332,7 @@ impl Stretch {
         let slot = &self.slots[at];
         let attempt = slot.attempt.lock().unwrap_or_else(PoisonError::into_inner).take();
         let valid = match &attempt {
-            Some(attempt) => self.stands(attempt, &committed.filters)?,
+            Some(attempt) => attempt.shown && self.stands(attempt, &committed.filters)?,
             None => false,
         };
         if let Some(profile) = &slot.profile {
@@ -340,7 +343,7 @@ impl Stretch {
             attempt => {
                 committed.in_vain += 1;
                 if let Some(attempt) = attempt {
-                    self.retract(&attempt, at);
+                    self.retract(&attempt, committed, at);
                 }
                 self.run(evm, at)
             }
@@ -373,12 +376,15 @@ impl Stretch {
         Ok(true)
     }
 
-    fn retract(&self, attempt: &Attempt, at: usize) {
+    /// Takes back what a position showed the later ones. Those that saw it saw what never was.
+    fn retract(&self, attempt: &Attempt, committed: &mut Committed, at: usize) {
         for (address, _) in &attempt.changes.accounts {
             self.cells.retract_account(*address, at as u32);
+            committed.taken_back.insert(self.cells.account_hash(address));
         }
         for (key, _) in &attempt.changes.slots {
             self.cells.retract_slot(*key, at as u32);
+            committed.taken_back.insert(self.cells.slot_hash(&key.0, &key.1));
         }
     }
 
@@ -395,7 +401,7 @@ impl Stretch {
         {
             // Only here it is known how much gas the positions before it used.
             if tx.gas_limit > facts.gas_limit.saturating_sub(committed.gas_used) {
-                self.retract(&attempt, at);
+                self.retract(&attempt, committed, at);
                 let (params, job) = (&self.rules.params, self.job(at));
                 attempt = without_room(evm, params, facts.beneficiary, job, at as u32)?;
             }
@@ -407,7 +413,7 @@ impl Stretch {
             self.create(*hash, code)?;
         }
         let mut accessed = Accessed::default();
-        let mut filter = Filter::default();
+        let mut filter = std::mem::take(&mut committed.taken_back);
         for (address, entry) in &changes.accounts {
             filter.insert(self.cells.account_hash(address));
             let change = self.cells.commit_account(self, *address, position, *entry)?;
@@ -494,12 +500,10 @@ impl Stretch {
         // Whatever happens, the frontier must not wait for this thread for ever.
         let release = Release(self, at);
         // A failure here may be due to what was seen too early: the frontier finds out.
-        let Ok(attempt) = self.run(evm, at) else { return };
+        let Ok(mut attempt) = self.run(evm, at) else { return };
         self.jitter();
-        if self.publish(&attempt, at).is_err() {
-            self.retract(&attempt, at);
-            return;
-        }
+        // What is shown in part was seen in part: the frontier takes it back.
+        attempt.shown = self.publish(&attempt, at).is_ok();
         *slot.attempt.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(attempt));
         slot.status.store(DONE, Ordering::Release);
         drop(release);
