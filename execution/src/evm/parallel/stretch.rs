@@ -316,7 +316,7 @@ impl Stretch {
                 self.finish();
                 return;
             }
-            if (at + 1) % WAKE_EVERY == 0 {
+            if (at + 1).is_multiple_of(WAKE_EVERY) {
                 self.happened();
             }
         }
