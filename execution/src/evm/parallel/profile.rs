@@ -28,8 +28,11 @@ const UNKNOWN_NS: u32 = 15_000;
 const AHEAD_SHARE: u64 = 12;
 const AHEAD_NS: u64 = 1_500;
 
+/// A call that costs less runs at the frontier: running it ahead gains too little for the time it takes, in ns.
+const LEAST_AHEAD_NS: u64 = 8_000;
+
 /// What waking the helpers costs, in ns.
-const WAKE_NS: u64 = 60_000;
+const WAKE_NS: u64 = 100_000;
 
 /// Shares of runs ahead that were in vain are counted in 1024ths.
 const WHOLE: u32 = 1_024;
@@ -73,6 +76,9 @@ impl Profile {
 
     /// Whether another one should run ahead.
     pub(super) fn worth_running_ahead(&self) -> bool {
+        if self.cost_ns() < LEAST_AHEAD_NS {
+            return false;
+        }
         self.in_vain.load(Ordering::Relaxed) < TOO_MUCH_IN_VAIN
             || self.asked.fetch_add(1, Ordering::Relaxed) % TRY_AGAIN == TRY_AGAIN - 1
     }
@@ -81,8 +87,8 @@ impl Profile {
         u64::from(self.cost_ns.load(Ordering::Relaxed))
     }
 
-    fn mostly_in_vain(&self) -> bool {
-        self.in_vain.load(Ordering::Relaxed) >= TOO_MUCH_IN_VAIN
+    fn promises(&self) -> bool {
+        self.cost_ns() >= LEAST_AHEAD_NS && self.in_vain.load(Ordering::Relaxed) < TOO_MUCH_IN_VAIN
     }
 }
 
@@ -157,7 +163,7 @@ impl Profiles {
             let profile = self.of(job);
             let cost_ns = profile.as_ref().map_or(TRANSFER_NS, |profile| profile.cost_ns());
             all_ns += cost_ns;
-            if profile.is_some_and(|profile| !profile.mostly_in_vain()) {
+            if profile.is_some_and(|profile| profile.promises()) {
                 ahead_ns += cost_ns;
                 ahead += 1;
             }
@@ -172,7 +178,7 @@ impl Profiles {
         let shared_ns = in_order_ns + ahead_ns + ahead_ns / AHEAD_SHARE + ahead * AHEAD_NS;
         let parallel_ns = (shared_ns / threads as u64).max(in_order_ns).max(chain_ns);
         let parallel_ns = parallel_ns * stride_ns + WAKE_NS;
-        if parallel_ns + parallel_ns / 8 < all_ns * stride_ns {
+        if parallel_ns + parallel_ns / 4 < all_ns * stride_ns {
             Plan::Parallel(jobs.len())
         } else {
             Plan::InOrder(jobs.len().min(IN_ORDER))

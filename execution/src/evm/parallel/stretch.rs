@@ -288,7 +288,9 @@ impl Stretch {
                 return;
             }
             let slot = &self.slots[at];
-            let done = match slot.status.load(Ordering::Acquire) {
+            // In one order with the end of a run ahead: either this sees that it ended, or that sees that the
+            // frontier has come to it and wakes somebody.
+            let done = match slot.status.load(Ordering::SeqCst) {
                 RUNNING => return,
                 DONE => self.check(evm, &mut committed, at),
                 _ => {
@@ -311,7 +313,7 @@ impl Stretch {
                 self.finish();
                 return;
             }
-            self.frontier.store(at + 1, Ordering::Release);
+            self.frontier.store(at + 1, Ordering::SeqCst);
             if at + 1 >= self.slots.len() || committed.in_vain > IN_VAIN_BEFORE_END + (at + 1) / 4 {
                 self.finish();
                 return;
@@ -505,7 +507,7 @@ impl Stretch {
         // What is shown in part was seen in part: the frontier takes it back.
         attempt.shown = self.publish(&attempt, at).is_ok();
         *slot.attempt.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(attempt));
-        slot.status.store(DONE, Ordering::Release);
+        slot.status.store(DONE, Ordering::SeqCst);
         drop(release);
     }
 
@@ -527,8 +529,8 @@ impl Stretch {
         self.happened();
     }
 
-    /// Tells whoever sleeps that there may be something to do. Nobody depends on it: a thread sleeps only while
-    /// another runs the position at the frontier or commits, and that one goes on by itself.
+    /// Tells whoever sleeps that there may be something to do. A stretch goes on without it but for one case: a
+    /// run ahead ends at the frontier while its thread cannot commit, because another just looked and left.
     fn happened(&self) {
         self.events.fetch_add(1, Ordering::SeqCst);
         if self.sleepers.load(Ordering::SeqCst) > 0 {
@@ -567,7 +569,11 @@ impl Drop for Release<'_> {
         let slot = &stretch.slots[*at];
         if slot.status.load(Ordering::Acquire) != DONE {
             slot.at_frontier_only.store(true, Ordering::Relaxed);
-            slot.status.store(IDLE, Ordering::Release);
+            slot.status.store(IDLE, Ordering::SeqCst);
+        }
+        // Whoever looked at it while it ran, at the frontier, may have gone to sleep over it.
+        if stretch.frontier.load(Ordering::SeqCst) >= *at {
+            stretch.happened();
         }
     }
 }
