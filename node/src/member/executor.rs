@@ -103,10 +103,8 @@ pub async fn run<E: Clock + Spawner>(
                 if let Some(again) = recheck.and_then(|recheck| shared.rechecks.take(recheck)) {
                     let genesis = Arc::clone(&shared.genesis);
                     // Nobody waits for it.
-                    let _ = context
-                        .child("recheck")
-                        .shared(true)
-                        .spawn(move |_| async move { again(&genesis) });
+                    let spawner = context.child("recheck").shared(true);
+                    drop(spawner.spawn(move |_| async move { again(&genesis) }));
                 }
                 debug!(target: "blindfold::execution", height = block.height(), transactions = block.record.transactions.len(), "executed");
                 shared.announce_executed(&block);
