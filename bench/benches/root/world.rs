@@ -101,7 +101,7 @@ impl World {
             self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             let random = self.random >> 20;
             let index = random % ACCOUNTS;
-            let new = random % ONE_IN_IS_NEW == 0;
+            let new = random.is_multiple_of(ONE_IN_IS_NEW);
             change(if new { ACCOUNTS + random } else { index }, random)
         });
         sorted(changed)
