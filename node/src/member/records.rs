@@ -200,7 +200,8 @@ impl Records {
     ) -> Result<(), MemberError> {
         let height = batch.height();
         let mut writes = self.executed_writes(block);
-        if let Some(NewWitness { bytes, heights }) = witness {
+        // One made for a recheck alone is not kept.
+        if let Some(NewWitness { bytes, heights }) = witness.filter(|witness| witness.heights > 0) {
             writes.push(put(Family::Witnesses, &height.to_be_bytes(), bytes.into()));
             if let Some(old) = height.checked_sub(heights) {
                 writes.push((Family::Witnesses, old.to_be_bytes().to_vec(), None));

@@ -25,9 +25,6 @@ mod profile;
 mod stretch;
 mod view;
 
-#[cfg(test)]
-mod tests;
-
 use std::sync::Arc;
 
 use self::clock::Stopwatch;
