@@ -268,7 +268,9 @@ impl<H: ChainHooks> Application<H> {
             count: u32::try_from(ids.len()).ok()?,
             order_root: order_root(&ids),
             l1_block: 0,
+            l1_base_fee: 0,
             forced_cursor: 0,
+            forced_hash: B256::ZERO,
             executed_root: match certified_height(&shared.params, height) {
                 Some(_) => executed.executed_root,
                 None => B256::ZERO,

@@ -14,8 +14,8 @@
 //!
 //! # Rules (protocol §4)
 //!
-//! 1. chain, settlement contract and epoch are ours; `l1_block` and `forced_cursor` are zero until
-//!    there is a settlement layer;
+//! 1. chain, settlement contract and epoch are ours; the L1 fields are zero until there is a
+//!    settlement layer;
 //! 2. `parent` is the parent's digest and `height` one more than its height;
 //! 3. `view` is above the parent's view and not above the view being voted in (a re-proposal keeps its
 //!    first view), and that view's scheduled leader signed the commitment;
@@ -128,8 +128,8 @@ pub enum CommitmentError {
     /// Not signed by the scheduled leader, or of another chain or epoch (rules 1 and 3).
     #[error(transparent)]
     Leader(#[from] LeaderError),
-    /// `l1_block` or `forced_cursor` is set (rule 1).
-    #[error("l1_block and forced_cursor must be zero")]
+    /// A field about L1 is set (rule 1).
+    #[error("the fields about L1 must be zero")]
     L1Fields,
     /// Does not extend the parent (rule 2).
     #[error("does not extend its parent at height {parent_height}")]
@@ -365,7 +365,8 @@ fn objective(signed: &SignedCommitment, around: &Surroundings<'_>) -> Result<(),
     let commitment = &signed.commitment;
     let parent = &around.parent.commitment;
     // Rule 1.
-    if commitment.l1_block != 0 || commitment.forced_cursor != 0 {
+    let of_l1 = (commitment.l1_block, commitment.l1_base_fee, commitment.forced_cursor);
+    if of_l1 != (0, 0, 0) || commitment.forced_hash != B256::ZERO {
         return Err(CommitmentError::L1Fields);
     }
     // Rule 2.

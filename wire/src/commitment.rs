@@ -1,7 +1,7 @@
 //! The order commitment: what a leader signs and the committee finalizes for one height.
 //!
 //! RLP `[chain_id, settlement, epoch, height, view, parent, timestamp_ms, base_fee, count,
-//! order_root, l1_block, forced_cursor, executed_root]`. What is signed, and what the engine calls
+//! order_root, l1_block, l1_base_fee, forced_cursor, forced_hash, executed_root]`. What is signed, and what the engine calls
 //! the payload, is the EIP-712 digest of the same fields, so that an L1 contract can check both.
 
 use alloy_primitives::{Address, B256};
@@ -43,8 +43,12 @@ pub struct OrderCommitment {
     pub order_root: B256,
     /// L1 block that due forced items are computed from; 0 while there is no settlement.
     pub l1_block: u64,
-    /// Head of the forced queue after this height; 0 while there is no settlement.
+    /// Base fee of that L1 block, in wei per gas; 0 while there is no settlement.
+    pub l1_base_fee: u64,
+    /// Head of the forced queue after this height: the number of items consumed so far.
     pub forced_cursor: u64,
+    /// Rolling hash of the forced queue up to [`Self::forced_cursor`]; zero before the first item.
+    pub forced_hash: B256,
     /// Executed root `executed_lag` heights below; zero while there is no such height.
     pub executed_root: B256,
 }
@@ -64,7 +68,9 @@ impl OrderCommitment {
             count: self.count,
             orderRoot: self.order_root,
             l1Block: self.l1_block,
+            l1BaseFee: self.l1_base_fee,
             forcedCursor: self.forced_cursor,
+            forcedHash: self.forced_hash,
             executedRoot: self.executed_root,
         };
         eip712::signing_hash(self.chain_id, self.settlement, &value)
@@ -107,7 +113,9 @@ impl OrderCommitment {
             .int(self.count)
             .bytes(self.order_root.as_slice())
             .int(self.l1_block)
+            .int(self.l1_base_fee)
             .int(self.forced_cursor)
+            .bytes(self.forced_hash.as_slice())
             .bytes(self.executed_root.as_slice());
     }
 
@@ -124,7 +132,9 @@ impl OrderCommitment {
             count: list.get("count")?,
             order_root: list.get::<[u8; 32]>("order_root")?.into(),
             l1_block: list.get("l1_block")?,
+            l1_base_fee: list.get("l1_base_fee")?,
             forced_cursor: list.get("forced_cursor")?,
+            forced_hash: list.get::<[u8; 32]>("forced_hash")?.into(),
             executed_root: list.get::<[u8; 32]>("executed_root")?.into(),
         })
     }

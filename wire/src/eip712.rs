@@ -22,7 +22,9 @@ pub mod sol {
             uint32 count;
             bytes32 orderRoot;
             uint64 l1Block;
+            uint64 l1BaseFee;
             uint64 forcedCursor;
+            bytes32 forcedHash;
             bytes32 executedRoot;
         }
 

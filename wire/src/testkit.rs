@@ -185,7 +185,9 @@ impl TestCommittee {
             count: ids.len() as u32,
             order_root: order_root(&ids),
             l1_block: 0,
+            l1_base_fee: 0,
             forced_cursor: 0,
+            forced_hash: B256::ZERO,
             executed_root: B256::ZERO,
         }
     }

@@ -180,7 +180,9 @@ fn commitment(bytes: &[u8]) -> Result<Value> {
         "count": commitment.count,
         "orderRoot": commitment.order_root,
         "l1Block": commitment.l1_block,
+        "l1BaseFee": commitment.l1_base_fee,
         "forcedCursor": commitment.forced_cursor,
+        "forcedHash": commitment.forced_hash,
         "executedRoot": commitment.executed_root,
     }))
 }

@@ -28,6 +28,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("ordering", 2),
     ("committee", 2),
     ("execution", 2),
+    ("settlement", 2),
     ("sdk", 3),
     ("node", 4),
     ("sim", 5),

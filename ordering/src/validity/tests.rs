@@ -125,12 +125,14 @@ fn objective_faults_are_invalid_before_anything_is_executed() {
     let setting = setting();
     let parent = setting.parent.commitment.clone();
     type Change = (&'static str, fn(&mut OrderCommitment));
-    let changes: [Change; 11] = [
+    let changes: [Change; 13] = [
         ("chain", |c| c.chain_id += 1),
         ("settlement", |c| c.settlement = Address::repeat_byte(9)),
         ("epoch", |c| c.epoch = 1),
         ("l1 block", |c| c.l1_block = 1),
+        ("l1 base fee", |c| c.l1_base_fee = 1),
         ("forced cursor", |c| c.forced_cursor = 1),
+        ("forced hash", |c| c.forced_hash = B256::repeat_byte(1)),
         ("parent", |c| c.parent = B256::repeat_byte(1)),
         ("height skips", |c| c.height += 1),
         ("view not above the parent's", |c| c.view = 9),

@@ -170,11 +170,12 @@ prop_compose! {
 prop_compose! {
     fn commitment()(
         chain_id in int(), settlement in address(), place in (int(), int(), int()), parent in digest(),
-        timestamp_ms in int(), base_fee in wide(), count: u32, roots in (digest(), digest()), l1 in (int(), int()),
+        timestamp_ms in int(), base_fee in wide(), count: u32, roots in (digest(), digest()), l1 in (int(), int(), int(), digest()),
     ) -> OrderCommitment {
         OrderCommitment {
             chain_id, settlement, epoch: place.0, height: place.1, view: place.2, parent, timestamp_ms, base_fee,
-            count, order_root: roots.0, l1_block: l1.0, forced_cursor: l1.1, executed_root: roots.1,
+            count, order_root: roots.0, l1_block: l1.0, l1_base_fee: l1.1,
+            forced_cursor: l1.2, forced_hash: l1.3, executed_root: roots.1,
         }
     }
 }
@@ -369,7 +370,7 @@ proptest! {
     }
 
     #[test]
-    fn every_field_of_a_commitment_is_in_its_digest(a in commitment(), field in 0usize..13) {
+    fn every_field_of_a_commitment_is_in_its_digest(a in commitment(), field in 0usize..15) {
         let mut b = a.clone();
         match field {
             0 => b.chain_id ^= 1,
@@ -383,7 +384,9 @@ proptest! {
             8 => b.count ^= 1,
             9 => b.order_root.0[3] ^= 1,
             10 => b.l1_block ^= 1,
-            11 => b.forced_cursor ^= 1,
+            11 => b.l1_base_fee ^= 1,
+            12 => b.forced_cursor ^= 1,
+            13 => b.forced_hash.0[3] ^= 1,
             _ => b.executed_root.0[3] ^= 1,
         }
         prop_assert_ne!(a.digest(), b.digest());

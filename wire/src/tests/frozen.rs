@@ -103,8 +103,8 @@ fn eip712_types_are_frozen() {
     assert_eq!(
         eip712::sol::OrderCommitment::eip712_encode_type(),
         "OrderCommitment(uint64 chainId,address settlement,uint64 epoch,uint64 height,uint64 view,bytes32 parent,\
-         uint64 timestampMs,uint128 baseFee,uint32 count,bytes32 orderRoot,uint64 l1Block,uint64 forcedCursor,\
-         bytes32 executedRoot)"
+         uint64 timestampMs,uint128 baseFee,uint32 count,bytes32 orderRoot,uint64 l1Block,uint64 l1BaseFee,\
+         uint64 forcedCursor,bytes32 forcedHash,bytes32 executedRoot)"
     );
     assert_eq!(
         eip712::sol::ShareBundle::eip712_encode_type(),

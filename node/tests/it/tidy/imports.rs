@@ -54,8 +54,8 @@ const RESTRICTIONS: &[Restriction] = &[
     },
     Restriction {
         packages: &["revm", "revm-"],
-        allowed: |name, _, _| name == "execution",
-        because: "the EVM stays inside `execution`",
+        allowed: |name, _, _| name == "execution" || name == "settlement",
+        because: "the EVM stays inside `execution`, and inside the embedded L1",
     },
     Restriction {
         packages: &["ethrex-"],
@@ -64,7 +64,7 @@ const RESTRICTIONS: &[Restriction] = &[
     },
     Restriction {
         packages: &["alloy-consensus", "alloy-eips"],
-        allowed: |name, floor, _| name == "execution" || floor >= 3,
+        allowed: |name, floor, _| name == "execution" || name == "settlement" || floor >= 3,
         because: "nothing before `execution` can parse a plaintext transaction",
     },
     Restriction {
@@ -198,6 +198,7 @@ fn a_misplaced_dependency_is_noticed() {
         ("crypto", "commonware-cryptography", true, 1),
         ("sdk", "commonware-codec", false, 1),
         ("execution", "revm", false, 0),
+        ("settlement", "revm", false, 0),
         ("node", "revm", false, 1),
         ("node", "revm-primitives", false, 1),
         ("execution", "ethrex-trie", true, 1),

@@ -1,0 +1,12 @@
+//! Posts what was ordered and opened to L1, and proves there what was posted wrongly.
+//!
+//! # The way of a batch
+//!
+//! ```text
+//! certified heights ─▶ batch: roots, data ─▶ calldata or blobs ─▶ inbox on L1
+//!                                                                     │
+//! evidence ─▶ slasher on L1 ◀── find: compare with what is certified ◀─ derive: heights again
+//! ```
+//!
+//! What may enter this crate: formats of batches and evidence, what can be derived from L1 alone, the
+//! contracts with their bindings, and access to an L1. No clock, no files; decisions are functions.
