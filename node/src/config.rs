@@ -51,6 +51,8 @@ pub struct NodeConfig {
     pub storage: StorageConfig,
     /// How blocks are executed.
     pub execution: ExecutionConfig,
+    /// L1: following it, and posting batches there.
+    pub settlement: SettlementConfig,
     /// The gateway for wallets that do not seal; used by `blindfold gateway` alone.
     pub gateway: GatewayConfig,
 }
@@ -226,6 +228,61 @@ impl Default for ExecutionConfig {
     }
 }
 
+/// L1: following it, and posting batches there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SettlementConfig {
+    /// JSON-RPC of an L1 node; empty if this node looks at no L1.
+    pub l1_rpc: String,
+    /// HTTP interface of a beacon node, from which blobs are read; empty if there is none.
+    pub beacon_api: String,
+    /// Chain id that L1 must have; 0 takes any.
+    pub l1_chain_id: u64,
+    /// First L1 block that can hold anything of this chain.
+    pub from_block: u64,
+    /// Milliseconds between two looks at L1.
+    pub poll_ms: u64,
+    /// Whether a member posts batches when it is its turn.
+    pub post: bool,
+    /// Whether data may go into blobs.
+    pub blobs: bool,
+    /// Seconds that a height waits for others to share a batch with.
+    pub interval_s: u64,
+    /// So many heights do not wait.
+    pub full_heights: u64,
+    /// Most heights in one batch.
+    pub max_heights: u32,
+    /// Seconds after which a member that does not post loses its turn to the next.
+    pub takeover_s: u64,
+    /// Seconds after which a transaction that is in no block is replaced by one that offers more.
+    pub bump_after_s: u64,
+    /// Most that is offered on L1, in wei per gas.
+    pub max_fee_wei: u64,
+    /// Cost of posting, in wei, from which on a repayment is claimed.
+    pub claim_above_wei: u64,
+}
+
+impl Default for SettlementConfig {
+    fn default() -> Self {
+        Self {
+            l1_rpc: String::new(),
+            beacon_api: String::new(),
+            l1_chain_id: 0,
+            from_block: 0,
+            poll_ms: 4_000,
+            post: true,
+            blobs: true,
+            interval_s: 60,
+            full_heights: 1_024,
+            max_heights: 2_048,
+            takeover_s: 120,
+            bump_after_s: 36,
+            max_fee_wei: 500_000_000_000,
+            claim_above_wei: 50_000_000_000_000_000,
+        }
+    }
+}
+
 impl Default for NodeConfig {
     fn default() -> Self {
         Self {
@@ -241,6 +298,7 @@ impl Default for NodeConfig {
             mempool: MempoolConfig::default(),
             storage: StorageConfig::default(),
             execution: ExecutionConfig::default(),
+            settlement: SettlementConfig::default(),
             gateway: GatewayConfig::default(),
         }
     }
@@ -392,6 +450,10 @@ impl NodeConfig {
             ("rpc.max_concurrent_submissions", self.rpc.max_concurrent_submissions as u64),
             ("rpc.max_log_blocks", self.rpc.max_log_blocks),
             ("rpc.call_gas_cap", self.rpc.call_gas_cap),
+            ("settlement.poll_ms", self.settlement.poll_ms),
+            ("settlement.max_heights", u64::from(self.settlement.max_heights)),
+            ("settlement.takeover_s", self.settlement.takeover_s),
+            ("settlement.max_fee_wei", self.settlement.max_fee_wei),
             ("mempool.max_bytes", self.mempool.max_bytes as u64),
             ("mempool.max_envelopes", self.mempool.max_envelopes as u64),
             ("mempool.max_per_payer", self.mempool.max_per_payer as u64),

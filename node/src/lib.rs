@@ -14,5 +14,6 @@ pub mod member;
 pub mod metrics;
 pub mod rpc;
 pub mod run;
+pub mod settlement;
 pub mod store;
 pub mod transport;

@@ -78,6 +78,45 @@ pub fn gateway(held: usize, escrow_wei: f64) {
     gauge!(GATEWAY_ESCROW).set(escrow_wei);
 }
 
+/// Looks at L1 that failed (label `task`: watcher, poster).
+pub const SETTLEMENT_FAILURES: &str = "blindfold_settlement_failures_total";
+/// What became of batches that this member posted (label `event`).
+pub const POSTING: &str = "blindfold_settlement_batches_total";
+/// Bytes of batch data that this member built.
+pub const POSTED_BYTES: &str = "blindfold_settlement_data_bytes_total";
+/// Openings in these batches.
+pub const POSTED_OPENINGS: &str = "blindfold_settlement_openings_total";
+/// Highest height that is on L1.
+pub const POSTED_HEIGHT: &str = "blindfold_settlement_posted_height_blocks";
+/// Newest L1 block known as final.
+pub const L1_FINAL_BLOCK: &str = "blindfold_settlement_l1_final_blocks";
+
+/// Counts a look at L1 that failed.
+pub fn settlement_failure(task: &'static str) {
+    counter!(SETTLEMENT_FAILURES, "task" => task).increment(1);
+}
+
+/// Counts what became of a batch: built, sent, bumped, cancelled, reverted, unfunded.
+pub fn posting(event: &'static str) {
+    counter!(POSTING, "event" => event).increment(1);
+}
+
+/// Counts the data of a batch.
+pub fn posted_bytes(bytes: usize, openings: u32) {
+    counter!(POSTED_BYTES).increment(bytes as u64);
+    counter!(POSTED_OPENINGS).increment(openings.into());
+}
+
+/// Sets the highest height that is on L1.
+pub fn posted_height(height: u64) {
+    gauge!(POSTED_HEIGHT).set(height as f64);
+}
+
+/// Sets the newest final L1 block.
+pub fn l1_final_block(number: u64) {
+    gauge!(L1_FINAL_BLOCK).set(number as f64);
+}
+
 /// Counts one RPC call.
 pub fn rpc_call(method: &'static str, took: Duration, ok: bool) {
     let outcome = if ok { "ok" } else { "error" };
@@ -162,6 +201,12 @@ fn describe() {
     describe_counter!(MISMATCHES, "Alarm: heights that came out different when executed again.");
     // An alarm that never rang is 0, not absent.
     counter!(MISMATCHES).absolute(0);
+    describe_counter!(SETTLEMENT_FAILURES, "Looks at L1 that failed, by task.");
+    describe_counter!(POSTING, "Batches of this member, by what became of them.");
+    describe_counter!(POSTED_BYTES, "Bytes of batch data that this member built.");
+    describe_counter!(POSTED_OPENINGS, "Openings in the batches that this member built.");
+    describe_gauge!(POSTED_HEIGHT, "Highest height on L1.");
+    describe_gauge!(L1_FINAL_BLOCK, "Newest L1 block known as final.");
     describe_counter!(CONNECTIONS_REFUSED, "TCP connections that found no place.");
     describe_counter!(RPC_CALLS, "RPC calls by method and outcome.");
     describe_histogram!(RPC_TIME, "Duration of RPC calls by method.");

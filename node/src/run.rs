@@ -8,6 +8,7 @@ use crate::{
     member::{Channels, Member, Options, api::Api, executor::ExecutorKind, messages},
     metrics::{self, MetricsServer},
     rpc::{NodeApi, RpcServer},
+    settlement,
     store::Store,
     transport::{
         ChannelSpec, FollowerUse, Identity, PeerControl, Quota, Receiver, Sender, Transport,
@@ -18,7 +19,7 @@ use blindfold_committee::secrets::MemberSecrets;
 use blindfold_ordering::engine::{self, channels};
 use blindfold_wire::genesis::Genesis;
 use commonware_p2p::Manager as _;
-use commonware_runtime::{Supervisor as _, tokio as runtime};
+use commonware_runtime::{Handle, Supervisor as _, tokio as runtime};
 use eyre::{Context as _, Result, ensure};
 use futures::future::BoxFuture;
 use rand::Rng as _;
@@ -139,6 +140,7 @@ pub struct Running {
     pub api: Arc<dyn NodeApi>,
     failure: BoxFuture<'static, String>,
     transport: Transport,
+    settlement: Option<Handle<()>>,
     rpc: Option<RpcServer>,
     pages: Option<MetricsServer>,
 }
@@ -156,6 +158,9 @@ impl Running {
         }
         if let Some(pages) = self.pages {
             pages.stop().await;
+        }
+        if let Some(settlement) = self.settlement {
+            settlement.abort();
         }
         self.transport.shutdown().await;
     }
@@ -247,6 +252,14 @@ pub async fn start(
     )
     .await?;
     drop(secrets);
+    let settlement = match config.settlement.l1_rpc.is_empty() {
+        true => None,
+        false => {
+            let key = member.shared.keys.as_ref().map(|keys| keys.signer.clone());
+            let (shared, settings) = (Arc::clone(&member.shared), config.settlement.clone());
+            Some(settlement::start(context.child("settlement"), shared, settings, key))
+        }
+    };
 
     let api: Arc<dyn NodeApi> =
         Arc::new(Api::new(Arc::clone(&member.shared), member.pool.clone(), control));
@@ -269,7 +282,7 @@ pub async fn start(
         false => None,
     };
     info!(target: "blindfold::node", %genesis_hash, chain_id = genesis.chain_id, "running as {role}");
-    Ok(Running { api, failure, transport, rpc, pages })
+    Ok(Running { api, failure, transport, settlement, rpc, pages })
 }
 
 /// Messages of one peer on the channels that carry one request or answer per height.

@@ -158,6 +158,18 @@ pub enum TxStatus {
 }
 
 impl TxStatus {
+    /// The height at which the envelope was ordered; `None` as long as, or if, it was not.
+    pub fn height(&self) -> Option<u64> {
+        match self {
+            Self::Ordered { height, .. }
+            | Self::Opened { height, .. }
+            | Self::Executed { height, .. }
+            | Self::Skipped { height, .. }
+            | Self::Undecryptable { height, .. } => Some(*height),
+            Self::Pending | Self::Expired { .. } | Self::Replaced { .. } | Self::Evicted => None,
+        }
+    }
+
     /// Whether the state can no longer change (settlement aside).
     pub fn is_terminal(&self) -> bool {
         !matches!(self, Self::Pending | Self::Ordered { .. } | Self::Opened { .. })

@@ -83,6 +83,12 @@ impl NodeApi for Chain {
     fn status(&self, id: B256) -> Result<Option<TxStatus>, ReadError> {
         Ok(self.statuses.lock().get(&id).cloned())
     }
+    fn settlement(&self, height: u64) -> Result<Option<SettlementDocument>, ReadError> {
+        self.rest.settlement(height)
+    }
+    fn settlement_head(&self) -> Result<SettlementHeadDocument, ReadError> {
+        self.rest.settlement_head()
+    }
     fn payer(&self, payer: Address) -> Result<PayerDocument, ReadError> {
         let next_nonce = *self.next_nonce.lock();
         Ok(PayerDocument {

@@ -9,6 +9,7 @@ use crate::{
         },
         reasons,
     },
+    settlement::{book::Posted, rows::PostedRow},
     transport::PeerControl,
 };
 use alloy_consensus::Receipt;
@@ -27,7 +28,7 @@ use blindfold_execution::{
 use blindfold_mempool::{AccountView as _, PoolStatus, Removal};
 use blindfold_sdk::rpc::{
     CommitmentDocument, EvidenceDocument, HeadDocument, HeightDocument, OpeningDocument,
-    PayerDocument, PendingDocument,
+    PayerDocument, PendingDocument, SettlementDocument, SettlementHeadDocument, SettlementState,
 };
 use blindfold_wire::{
     Evidence, Opening, SignedReceipt, TxStatus, encode_opening, genesis::Genesis,
@@ -349,6 +350,31 @@ impl NodeApi for Api {
                 |status| matches!(status, TxStatus::Executed { tx_hash, .. } if *tx_hash == id),
             )
         }))
+    }
+
+    fn settlement(&self, height: u64) -> Result<Option<SettlementDocument>, ReadError> {
+        let posted = self.shared.book.of_height(height).map_err(failed)?;
+        Ok(posted.map(|Posted { row: PostedRow { batch, transaction }, is_final }| {
+            SettlementDocument {
+                state: if is_final { SettlementState::Finalized } else { SettlementState::Posted },
+                batch: batch.index,
+                first_height: batch.first_height,
+                last_height: batch.last_height,
+                l1_transaction: transaction,
+                l1_block: batch.l1_block,
+                poster: batch.poster,
+            }
+        }))
+    }
+
+    fn settlement_head(&self) -> Result<SettlementHeadDocument, ReadError> {
+        let (newest, settled) = self.shared.book.newest().map_err(failed)?;
+        Ok(SettlementHeadDocument {
+            batches: newest.as_ref().map_or(0, |row| row.batch.index),
+            posted_height: newest.map_or(0, |row| row.batch.last_height),
+            finalized_height: settled.map_or(0, |row| row.batch.last_height),
+            l1_final_block: self.shared.l1.view().finalized().map(|block| block.number),
+        })
     }
 
     fn payer(&self, payer: Address) -> Result<PayerDocument, ReadError> {

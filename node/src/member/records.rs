@@ -33,6 +33,11 @@ impl Records {
         Self { store, members }
     }
 
+    /// The database itself.
+    pub const fn store(&self) -> &Store {
+        &self.store
+    }
+
     fn read<T>(
         &self,
         family: Family,

@@ -4,7 +4,7 @@ use super::{
     MemberError, Options, cache::Checker, chain::Chain, hints::Hints, recheck::Rechecks,
     records::Records, witness::Witnesses,
 };
-use crate::{metrics, rpc::api::NodeEvent, store::Store};
+use crate::{metrics, rpc::api::NodeEvent, settlement::book::Book, store::Store};
 use blindfold_committee::{
     journal::SigningJournal,
     release::{MemberSeat, Releaser},
@@ -80,6 +80,8 @@ pub struct Shared {
     pub rechecks: Rechecks,
     /// Makes the witnesses of executed heights.
     pub witnesses: Witnesses,
+    /// Batches on L1.
+    pub book: Book,
     /// The mempool.
     pub pool: Mutex<Mempool>,
     /// What subscribers hear.
@@ -157,6 +159,7 @@ impl Shared {
             along: BalExecutor::new(&genesis, threads),
             rechecks: Rechecks::new(options.execution.recheck_one_in, seat),
             witnesses: Witnesses::new(options.witness_heights),
+            book: Book::new(store.clone()),
             pool: Mutex::new(pool),
             events: broadcast::channel(EVENT_BUFFER).0,
             uncertified_releases: AtomicU64::new(0),

@@ -23,7 +23,8 @@ use blindfold_execution::{
 };
 use blindfold_sdk::rpc::{
     CommitmentDocument, EvidenceDocument, HeadDocument, HeightDocument, OpenedNotice,
-    OpeningDocument, OrderedNotice, PayerDocument, PendingDocument,
+    OpeningDocument, OrderedNotice, PayerDocument, PendingDocument, SettlementDocument,
+    SettlementHeadDocument,
 };
 use blindfold_wire::{genesis::Genesis, receipt::SignedReceipt, status::TxStatus};
 use futures::future::BoxFuture;
@@ -49,6 +50,12 @@ pub trait NodeApi: Send + Sync + 'static {
     /// Status of the envelope with this id, or of the inner transaction with this hash once it
     /// was opened. `None` if this node has never heard of it (or has forgotten it).
     fn status(&self, id: B256) -> Result<Option<TxStatus>, ReadError>;
+
+    /// The batch on L1 that holds a height, if this node has seen one.
+    fn settlement(&self, height: u64) -> Result<Option<SettlementDocument>, ReadError>;
+
+    /// How far L1 has got, as this node sees it.
+    fn settlement_head(&self) -> Result<SettlementHeadDocument, ReadError>;
 
     /// Nonces and escrow of a payer.
     fn payer(&self, payer: Address) -> Result<PayerDocument, ReadError>;

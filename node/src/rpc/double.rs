@@ -46,6 +46,7 @@ pub(crate) struct TestNode {
     pub(crate) committee: TestCommittee,
     pub(crate) blocks: Mutex<BTreeMap<u64, Arc<BlockView>>>,
     pub(crate) statuses: Mutex<BTreeMap<B256, TxStatus>>,
+    pub(crate) settlements: Mutex<BTreeMap<u64, SettlementDocument>>,
     pub(crate) readiness: Mutex<Readiness>,
     pub(crate) events: broadcast::Sender<NodeEvent>,
     /// Envelopes admitted.
@@ -66,6 +67,7 @@ impl TestNode {
             committee: TestCommittee::new(4, 7),
             blocks: Mutex::default(),
             statuses: Mutex::default(),
+            settlements: Mutex::default(),
             readiness: Mutex::new(Readiness::Ready),
             events: broadcast::channel(EVENT_CAPACITY).0,
             admitted: Mutex::default(),
@@ -199,6 +201,21 @@ impl NodeApi for TestNode {
 
     fn status(&self, id: B256) -> Result<Option<TxStatus>, ReadError> {
         Ok(self.statuses.lock().get(&id).cloned())
+    }
+
+    fn settlement(&self, height: u64) -> Result<Option<SettlementDocument>, ReadError> {
+        Ok(self.settlements.lock().get(&height).copied())
+    }
+
+    fn settlement_head(&self) -> Result<SettlementHeadDocument, ReadError> {
+        let settlements = self.settlements.lock();
+        let last = settlements.last_key_value().map(|(_, document)| *document);
+        Ok(SettlementHeadDocument {
+            batches: last.map_or(0, |document| document.batch),
+            posted_height: last.map_or(0, |document| document.last_height),
+            finalized_height: 0,
+            l1_final_block: last.map(|document| document.l1_block),
+        })
     }
 
     fn payer(&self, address: Address) -> Result<PayerDocument, ReadError> {

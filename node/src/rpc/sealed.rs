@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use alloy_primitives::{Address, B256, Bytes, U64};
 use blindfold_sdk::rpc::{
-    CommitteeDocument, PendingDocument, ReceiptDocument, SendDocument, codes,
+    CommitteeDocument, PendingDocument, ReceiptDocument, SendDocument, TransactionDocument, codes,
 };
 use blindfold_wire::{ENVELOPE_TYPE, MAX_ENVELOPE_BYTES};
 use jsonrpsee::{
@@ -38,8 +38,9 @@ pub(crate) fn register(module: &mut RpcModule<Context>) -> Result<(), RegisterMe
     })?;
     read(module, "sealed_getEvidence", |context, _| Ok(context.api.evidence()?))?;
     read(module, "sealed_getTransaction", |context, params| {
-        Ok(context.api.status(params.sequence().next()?)?)
+        transaction(context, params.sequence().next()?)
     })?;
+    read(module, "sealed_getSettlement", |context, _| Ok(context.api.settlement_head()?))?;
     read(module, "sealed_getCommitment", |context, params| match height_or_digest(params)? {
         HeightOrDigest::Height(height) => Ok(context.api.commitment_by_height(height)?),
         HeightOrDigest::Digest(digest) => Ok(context.api.commitment_by_digest(digest)?),
@@ -102,6 +103,16 @@ fn committee(context: &Context) -> Answer<CommitteeDocument> {
         tracing::error!(target: "blindfold::rpc", %failure, "genesis does not serialize");
         errors::error(INTERNAL_ERROR_CODE, "internal error")
     })
+}
+
+/// Status of an envelope, with the batch that holds its height.
+fn transaction(context: &Context, id: B256) -> Answer<Option<TransactionDocument>> {
+    let Some(status) = context.api.status(id)? else { return Ok(None) };
+    let settlement = match status.height() {
+        Some(height) => context.api.settlement(height)?,
+        None => None,
+    };
+    Ok(Some(TransactionDocument { status, settlement }))
 }
 
 enum HeightOrDigest {

@@ -43,6 +43,10 @@ pub enum Family {
     Mempool,
     /// Digest (32) → encoded evidence.
     Evidence,
+    /// Height (8) → the posted batch that ends with it, and its L1 transaction. Only in final L1 blocks.
+    Posted,
+    /// Name → the poster's transaction that is not settled.
+    Posting,
     /// Slot → signed digest and bytes; only ever written with fsync, never deleted.
     Journal,
     /// The executed state; see [`blindfold_execution::state::Column`].
@@ -51,7 +55,7 @@ pub enum Family {
 
 impl Family {
     /// Every column family besides those of the state.
-    const OWN: [Self; 20] = [
+    const OWN: [Self; 22] = [
         Self::Meta,
         Self::Blocks,
         Self::BlockDigests,
@@ -71,6 +75,8 @@ impl Family {
         Self::Envelopes,
         Self::Mempool,
         Self::Evidence,
+        Self::Posted,
+        Self::Posting,
         Self::Journal,
     ];
 
@@ -101,6 +107,8 @@ impl Family {
             Self::Envelopes => "envelopes",
             Self::Mempool => "mempool",
             Self::Evidence => "evidence",
+            Self::Posted => "posted",
+            Self::Posting => "posting",
             Self::Journal => "journal",
             Self::State(column) => column.name(),
         }

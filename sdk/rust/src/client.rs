@@ -13,7 +13,10 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     Committee, CommitteeError, Fees, HttpTransport, Transport, TransportError, Wallet,
-    rpc::{CommitteeDocument, HeadDocument, PayerDocument, SendDocument},
+    rpc::{
+        CommitteeDocument, HeadDocument, PayerDocument, SendDocument, SettlementDocument,
+        SettlementState, TransactionDocument,
+    },
 };
 
 /// How often [`Client::wait`] asks.
@@ -213,6 +216,49 @@ impl<T: Transport> Client<T> {
             match outcome {
                 Ok(Some(status)) if status.is_terminal() => return Ok(status),
                 Ok(status) => (last, answered) = (status.or(last), true),
+                Err(ClientError::Transport(_)) if !time_is_up || answered => {}
+                Err(error) => return Err(error),
+            }
+            if time_is_up {
+                return Err(ClientError::TimedOut { waited: timeout, last });
+            }
+            thread::sleep(POLL_INTERVAL.min(timeout.saturating_sub(start.elapsed())));
+        }
+    }
+
+    /// Where an envelope stands, and where its height is posted; `None` if the node does not know it.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn transaction(&self, id: B256) -> Result<Option<TransactionDocument>, ClientError> {
+        self.request("sealed_getTransaction", [id])
+    }
+
+    /// Waits until the height of an envelope is on L1, in a block that stays if `state` is `Finalized`. For
+    /// envelopes that were ordered; see [`Client::wait`].
+    ///
+    /// # Errors
+    /// [`ClientError::TimedOut`], or the last failure if the node never answered.
+    pub fn wait_settled(
+        &self,
+        id: B256,
+        state: SettlementState,
+        timeout: Duration,
+    ) -> Result<SettlementDocument, ClientError> {
+        let start = Instant::now();
+        let (mut last, mut answered) = (None, false);
+        loop {
+            let outcome = self.transaction(id);
+            let time_is_up = start.elapsed() >= timeout;
+            match outcome {
+                Ok(Some(TransactionDocument { settlement: Some(settlement), .. }))
+                    if state == SettlementState::Posted || settlement.state == state =>
+                {
+                    return Ok(settlement);
+                }
+                Ok(document) => {
+                    (last, answered) = (document.map(|document| document.status).or(last), true);
+                }
                 Err(ClientError::Transport(_)) if !time_is_up || answered => {}
                 Err(error) => return Err(error),
             }

@@ -9,6 +9,7 @@ use blindfold_wire::{
     genesis::Genesis,
     receipt::{AdmissionReceipt, SignedReceipt},
     signature::Signature65,
+    status::TxStatus,
 };
 use serde::{Deserialize, Serialize};
 
@@ -117,6 +118,69 @@ impl TryFrom<&ReceiptDocument> for SignedReceipt {
         };
         Ok(Self { receipt, signature: Signature65::from_bytes(&document.signature.0)? })
     }
+}
+
+/// Result of `sealed_getTransaction`: where an envelope stands, and once its height is posted, where that is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TransactionDocument {
+    /// Where it stands on the L2.
+    #[serde(flatten)]
+    pub status: TxStatus,
+    /// The batch on L1 that holds its height; absent as long as there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settlement: Option<SettlementDocument>,
+}
+
+/// How far a posted batch has got on L1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SettlementState {
+    /// In an L1 block that may still go.
+    Posted,
+    /// In an L1 block that stays.
+    Finalized,
+}
+
+/// A batch on L1. A wallet that wants to rely on it looks the transaction up on an L1 node of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SettlementDocument {
+    /// How far it has got.
+    pub state: SettlementState,
+    /// Number of the batch, from 1.
+    #[serde(with = "alloy_serde::quantity")]
+    pub batch: u64,
+    /// Its first height.
+    #[serde(with = "alloy_serde::quantity")]
+    pub first_height: u64,
+    /// Its last height.
+    #[serde(with = "alloy_serde::quantity")]
+    pub last_height: u64,
+    /// The L1 transaction that posted it.
+    pub l1_transaction: B256,
+    /// The L1 block it is in.
+    #[serde(with = "alloy_serde::quantity")]
+    pub l1_block: u64,
+    /// Who posted it.
+    pub poster: Address,
+}
+
+/// Result of `sealed_getSettlement`: how far L1 has got, as this node sees it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SettlementHeadDocument {
+    /// Batches posted.
+    #[serde(with = "alloy_serde::quantity")]
+    pub batches: u64,
+    /// Highest posted height.
+    #[serde(with = "alloy_serde::quantity")]
+    pub posted_height: u64,
+    /// Highest height in a batch whose L1 block is final.
+    #[serde(with = "alloy_serde::quantity")]
+    pub finalized_height: u64,
+    /// Newest L1 block that this node knows as final; absent without an L1.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "alloy_serde::quantity::opt")]
+    pub l1_final_block: Option<u64>,
 }
 
 /// Result of `sealed_getHead`: how far the node has got, and what the next height costs.

@@ -92,6 +92,18 @@ pub struct Summary {
     pub skip_reasons: BTreeMap<String, usize>,
     /// Wall time of the sending and settling phase, in milliseconds.
     pub elapsed_ms: u64,
+    /// Batches on L1; zero if there is no L1.
+    pub batches: u64,
+    /// Sealed transactions in these batches.
+    pub posted: u64,
+    /// Bytes of batch data on L1 for each of them.
+    pub posted_bytes_per_tx: f64,
+    /// Gas on L1 that the batches took, blob gas aside.
+    pub l1_gas: u64,
+    /// Blob gas on L1 that the batches took.
+    pub l1_blob_gas: u64,
+    /// Heights that were derived again from what is on L1 alone, every envelope sealed again.
+    pub derived_heights: u64,
     /// The observer's balance sheet.
     pub bot: BotReport,
 }
@@ -182,6 +194,18 @@ impl Summary {
             "opened before final: {} (checked {} signed bundles against their certificates); diverged members: {}",
             summary.opened_before_final, summary.bundles_checked, summary.diverged_nodes
         );
+        if summary.batches > 0 {
+            println!(
+                "on L1: {} batches with {} sealed transactions, {:.1} bytes each, {} gas and {} blob gas; {} heights derived \
+                 again from L1 alone",
+                summary.batches,
+                summary.posted,
+                summary.posted_bytes_per_tx,
+                summary.l1_gas,
+                summary.l1_blob_gas,
+                summary.derived_heights
+            );
+        }
         println!(
             "the bot saw {} envelopes ({} sealed bytes), recognised {} swaps, tried {} sandwiches blind, put {} around a victim, \
          earned {:.3} tokens and paid {:.6} ether in fees",

@@ -4,6 +4,7 @@
 //! would tell it what is inside: gas is not estimated there, and the sender's nonce is asked for
 //! only if the sender also pays, which is public anyway.
 
+mod force;
 mod input;
 #[cfg(test)]
 mod tests;
@@ -14,6 +15,7 @@ use alloy_consensus::{SignableTransaction as _, TxEip1559, TxEnvelope};
 use alloy_eips::eip2718::Encodable2718 as _;
 use alloy_primitives::{Address, B256, Bytes, Signature, TxKind, U64, U256};
 use blindfold_sdk::{
+    rpc::{SettlementDocument, SettlementState, TransactionDocument},
     Client, Committee, Fees, HttpTransport, SealedTransaction, SigningKey, TxStatus, Wallet, ask,
 };
 use clap::{Args, Subcommand};
@@ -33,6 +35,8 @@ pub enum TxCommand {
     Seal(SealArgs),
     /// Build, sign, seal and submit a transaction, and wait for its end.
     Send(SendArgs),
+    /// Put a transaction into the queue on L1, past which no leader can order anything once it is due.
+    Force(Box<force::ForceArgs>),
     /// Show where a sealed transaction stands.
     Status(StatusArgs),
 }
@@ -160,16 +164,23 @@ pub fn run(command: TxCommand) -> eyre::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         TxCommand::Send(args) => send(&args),
+        TxCommand::Force(args) => force::run(&args),
         TxCommand::Status(args) => {
             let transport = HttpTransport::new(&args.rpc)?;
-            let status: Option<TxStatus> = ask(&transport, "sealed_getTransaction", [args.id])?;
+            let status: Option<TransactionDocument> =
+                ask(&transport, "sealed_getTransaction", [args.id])?;
             if args.json {
                 println!("{}", serde_json::to_string(&status)?);
             } else {
-                println!(
-                    "{}",
-                    status.as_ref().map_or_else(|| "unknown to this node".into(), describe)
-                );
+                match &status {
+                    Some(document) => {
+                        println!("{}", describe(&document.status));
+                        if let Some(settlement) = &document.settlement {
+                            println!("{}", describe_settlement(settlement));
+                        }
+                    }
+                    None => println!("unknown to this node"),
+                }
             }
             Ok(if status.is_some() { ExitCode::SUCCESS } else { ExitCode::from(1) })
         }
@@ -238,6 +249,16 @@ fn describe(status: &TxStatus) -> String {
     }
 }
 
+/// Where a height stands on L1, in words.
+fn describe_settlement(settlement: &SettlementDocument) -> String {
+    let SettlementDocument { batch, l1_block, l1_transaction, .. } = settlement;
+    let state = match settlement.state {
+        SettlementState::Posted => "posted",
+        SettlementState::Finalized => "final on L1",
+    };
+    format!("{state}: batch {batch}, L1 block {l1_block}, transaction {l1_transaction}")
+}
+
 fn connect(args: &NodeArgs) -> eyre::Result<Client> {
     let transport = HttpTransport::new(&args.rpc)?;
     match (&args.genesis, args.genesis_hash) {
@@ -280,6 +301,19 @@ fn prepare(client: &Client, args: &InnerArgs) -> eyre::Result<(SealedTransaction
     let fees = fees(client, args, alloy_consensus::Transaction::gas_limit(&transaction))?;
     let sealed = wallet.seal(&encoded, &fees)?;
     Ok((sealed, *transaction.tx_hash()))
+}
+
+/// Builds and signs a transaction that is not sealed. Returns its bytes and its hash.
+fn prepare_plain(client: &Client, args: &InnerArgs) -> eyre::Result<(Bytes, B256)> {
+    let transaction = match &args.raw {
+        Some(raw) => read_raw(raw)?,
+        None => {
+            let sender = read_key(args.key_file.as_deref())?;
+            // It will be public: nothing is lost by asking for the sender's nonce.
+            build(client, args, &sender, sender.address())?
+        }
+    };
+    Ok((transaction.encoded_2718().into(), *transaction.tx_hash()))
 }
 
 fn fees(client: &Client, args: &InnerArgs, gas_limit: u64) -> eyre::Result<Fees> {

@@ -1,0 +1,174 @@
+//! The node's part in settlement: follows L1, and posts batches when it is this member's turn.
+//!
+//! | task | does | owns |
+//! |---|---|---|
+//! | [`watcher`] | reads L1: batches, forced items, base fees | nothing but its place |
+//! | [`poster`] | builds batches of executed heights and gets them onto L1 | one transaction at a time |
+//!
+//! What is decided without L1 at hand is decided in `settlement::poster`; here are the effects. A member without
+//! an L1 in its configuration orders, opens and executes all the same, but posts nothing, and cannot judge
+//! proposals that name an L1 block it has not seen.
+
+pub mod book;
+pub mod poster;
+pub mod rows;
+pub mod watcher;
+
+use crate::{config::SettlementConfig, member::{MemberError, Shared}};
+use alloy_primitives::Address;
+use alloy_provider::Provider as _;
+use alloy_transport::TransportError;
+use blindfold_settlement::{
+    batch::{BuildError, PushError},
+    bindings::BatchInbox,
+    blobs::BlobError,
+    l1::{L1, L1Error, SharedL1},
+};
+use blindfold_wire::{Genesis, SigningKey};
+use commonware_runtime::{Clock, Handle, Spawner};
+use std::{
+    sync::Arc,
+    time::{Duration, UNIX_EPOCH},
+};
+
+/// Why settlement does not get on. All of it is tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum SettlementError {
+    /// L1 gives no answer, or not a usable one.
+    #[error(transparent)]
+    L1(#[from] L1Error),
+    /// L1 answered something that cannot be: its fault, or the wrong node.
+    #[error("L1 answered with {0}")]
+    Unusable(&'static str),
+    /// There is no inbox at the address that the genesis document names.
+    #[error("no settlement contract at {0}: deploy it first, or check the L1 in node.toml")]
+    NoContract(Address),
+    /// The inbox on L1 is another chain's.
+    #[error("the settlement contract at {0} is of another chain")]
+    OtherChain(Address),
+    /// What L1 called final is not any more.
+    #[error("L1 said that block {known} is final, and now says {got}; is this another L1?")]
+    FinalityBroken {
+        /// The highest block known as final.
+        known: u64,
+        /// What it says now.
+        got: u64,
+    },
+    /// What L1 says does not go with what it said before.
+    #[error("L1 contradicts itself: {0}")]
+    View(#[from] blindfold_ordering::l1::L1Error),
+    /// The node's own records fail.
+    #[error(transparent)]
+    Records(#[from] MemberError),
+    /// A height cannot be posted.
+    #[error("height {height}: {source}")]
+    Height {
+        /// The height.
+        height: u64,
+        /// Why.
+        source: PushError,
+    },
+    /// No batch can be made.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// Data does not go into blobs.
+    #[error(transparent)]
+    Blobs(#[from] BlobError),
+}
+
+pub(crate) fn transport(error: TransportError) -> SettlementError {
+    SettlementError::L1(error.into())
+}
+
+/// Milliseconds since the Unix epoch; zero before it.
+fn unix_ms(clock: &impl Clock) -> u64 {
+    let since = clock.current().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The contracts of a chain that a node speaks with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Contracts {
+    /// The inbox: what the genesis document calls the settlement contract.
+    pub inbox: Address,
+    /// The forced queue, as the inbox names it.
+    pub queue: Address,
+}
+
+impl Contracts {
+    /// Asks the inbox that the genesis document names for the others, and for its chain.
+    ///
+    /// # Errors
+    /// If it is not there, or is another chain's.
+    pub async fn find(l1: &dyn L1, genesis: &Genesis) -> Result<Self, SettlementError> {
+        let inbox = genesis.settlement;
+        let provider = l1.provider();
+        if provider.get_code_at(inbox).await.map_err(transport)?.is_empty() {
+            return Err(SettlementError::NoContract(inbox));
+        }
+        let contract = BatchInbox::new(inbox, provider);
+        let hash = contract.genesisHash().call().await.map_err(contract_error)?;
+        let chain_id = contract.l2ChainId().call().await.map_err(contract_error)?;
+        if hash != genesis.hash() || chain_id != genesis.chain_id {
+            return Err(SettlementError::OtherChain(inbox));
+        }
+        let queue = contract.contracts().call().await.map_err(contract_error)?.queue;
+        Ok(Self { inbox, queue })
+    }
+}
+
+async fn find(
+    shared: &Shared,
+    config: &SettlementConfig,
+) -> Result<(SharedL1, Contracts), SettlementError> {
+    let l1 = crate::l1::connect(config).await?;
+    let contracts = Contracts::find(l1.as_ref(), &shared.genesis).await?;
+    Ok((l1, contracts))
+}
+
+pub(crate) fn contract_error(error: alloy_contract::Error) -> SettlementError {
+    match error {
+        alloy_contract::Error::TransportError(error) => transport(error),
+        _ => SettlementError::Unusable("an answer that is not the contract's"),
+    }
+}
+
+/// Starts following L1, and posting if this is a member that is told to. Until L1 answers and the contracts are
+/// found it asks for them again and again: an L1 that is away stops nothing else.
+pub fn start<E: Clock + Spawner>(
+    context: E,
+    shared: Arc<Shared>,
+    config: SettlementConfig,
+    key: Option<SigningKey>,
+) -> Handle<()> {
+    context.spawn(move |context| async move {
+        let poll = Duration::from_millis(config.poll_ms);
+        let (l1, contracts) = loop {
+            match find(&shared, &config).await {
+                Ok(found) => break found,
+                Err(reason) => {
+                    tracing::warn!(target: "blindfold::settlement", %reason, "settlement waits for L1");
+                    context.sleep(poll.max(Duration::from_secs(1))).await;
+                }
+            }
+        };
+        if let Some(banner) = l1.kind().banner() {
+            tracing::warn!(target: "blindfold::settlement", "{banner}");
+        }
+        let watcher = watcher::Watcher::new(
+            Arc::clone(&shared),
+            Arc::clone(&l1),
+            contracts,
+            config.from_block,
+            poll,
+        );
+        let following = watcher.run(context.child("watcher"));
+        match key.filter(|_| config.post) {
+            Some(key) => {
+                let poster = poster::Poster::new(shared, l1, contracts, key, &config);
+                futures::join!(following, poster.run(context.child("poster")));
+            }
+            None => following.await,
+        }
+    })
+}
