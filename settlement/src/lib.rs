@@ -10,3 +10,17 @@
 //!
 //! What may enter this crate: formats of batches and evidence, what can be derived from L1 alone, the
 //! contracts with their bindings, and access to an L1. No clock, no files; decisions are functions.
+
+pub mod accumulator;
+pub mod batch;
+pub mod blobs;
+pub mod codec;
+
+#[cfg(any(test, feature = "testkit"))]
+pub mod testkit;
+
+pub use crate::{
+    accumulator::{AccumulatorLeaf, LeaderTable, OpeningLeaf, Trees},
+    batch::{Batch, BatchBuilder, Draft, Limits, Posting},
+    codec::{BatchData, CodecError, EncodeError, PostedHeight, PostedItem},
+};

@@ -62,41 +62,42 @@ impl DecodeError {
 
 /// Builds one RLP list.
 #[derive(Default)]
-pub(crate) struct ListWriter {
+pub struct ListWriter {
     payload: Vec<u8>,
 }
 
 impl ListWriter {
-    pub(crate) fn new() -> Self {
+    /// A list without items.
+    pub fn new() -> Self {
         Self::default()
     }
 
     /// An unsigned integer: big-endian without leading zeros.
-    pub(crate) fn int(&mut self, value: impl Into<u128>) -> &mut Self {
+    pub fn int(&mut self, value: impl Into<u128>) -> &mut Self {
         value.into().encode(&mut self.payload);
         self
     }
 
     /// A 256-bit unsigned integer, encoded as [`Self::int`] does.
-    pub(crate) fn int256(&mut self, value: &U256) -> &mut Self {
+    pub fn int256(&mut self, value: &U256) -> &mut Self {
         value.encode(&mut self.payload);
         self
     }
 
     /// A byte string.
-    pub(crate) fn bytes(&mut self, value: &[u8]) -> &mut Self {
+    pub fn bytes(&mut self, value: &[u8]) -> &mut Self {
         value.encode(&mut self.payload);
         self
     }
 
     /// An item that is encoded already.
-    pub(crate) fn raw(&mut self, item: &[u8]) -> &mut Self {
+    pub fn raw(&mut self, item: &[u8]) -> &mut Self {
         self.payload.extend_from_slice(item);
         self
     }
 
     /// The finished list with its header.
-    pub(crate) fn finish(&self) -> Vec<u8> {
+    pub fn finish(&self) -> Vec<u8> {
         let header = Header { list: true, payload_length: self.payload.len() };
         let mut out = Vec::with_capacity(header.length() + self.payload.len());
         header.encode(&mut out);
@@ -106,13 +107,16 @@ impl ListWriter {
 }
 
 /// Reads one RLP list, item by item.
-pub(crate) struct ListReader<'a> {
+pub struct ListReader<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> ListReader<'a> {
-    /// Reads `input`, which must be exactly one list.
-    pub(crate) fn exact(mut input: &'a [u8], field: &'static str) -> Result<Self, DecodeError> {
+    /// Reads `input`, which must be exactly one list. `field` names it in errors, here and below.
+    ///
+    /// # Errors
+    /// If it is anything else.
+    pub fn exact(mut input: &'a [u8], field: &'static str) -> Result<Self, DecodeError> {
         let rest = Header::decode_bytes(&mut input, true)
             .map_err(|source| DecodeError::Rlp { field, source })?;
         if !input.is_empty() {
@@ -122,16 +126,18 @@ impl<'a> ListReader<'a> {
     }
 
     /// The next item, an integer or a string of fixed length.
-    pub(crate) fn get<T: Decodable>(&mut self, field: &'static str) -> Result<T, DecodeError> {
+    ///
+    /// # Errors
+    /// If it is anything else, or missing.
+    pub fn get<T: Decodable>(&mut self, field: &'static str) -> Result<T, DecodeError> {
         T::decode(&mut self.rest).map_err(|source| DecodeError::Rlp { field, source })
     }
 
     /// The next item, a byte string of at most `limit` bytes.
-    pub(crate) fn bytes(
-        &mut self,
-        field: &'static str,
-        limit: usize,
-    ) -> Result<&'a [u8], DecodeError> {
+    ///
+    /// # Errors
+    /// If it is anything else, or missing.
+    pub fn bytes(&mut self, field: &'static str, limit: usize) -> Result<&'a [u8], DecodeError> {
         let bytes = Header::decode_bytes(&mut self.rest, false)
             .map_err(|source| DecodeError::Rlp { field, source })?;
         if bytes.len() > limit {
@@ -141,14 +147,20 @@ impl<'a> ListReader<'a> {
     }
 
     /// The next item, itself a list.
-    pub(crate) fn list(&mut self, field: &'static str) -> Result<ListReader<'a>, DecodeError> {
+    ///
+    /// # Errors
+    /// If it is anything else, or missing.
+    pub fn list(&mut self, field: &'static str) -> Result<ListReader<'a>, DecodeError> {
         let rest = Header::decode_bytes(&mut self.rest, true)
             .map_err(|source| DecodeError::Rlp { field, source })?;
         Ok(ListReader { rest })
     }
 
     /// The next item, whatever it is, as its encoded bytes.
-    pub(crate) fn raw(&mut self, field: &'static str) -> Result<&'a [u8], DecodeError> {
+    ///
+    /// # Errors
+    /// If it is anything else, or missing.
+    pub fn raw(&mut self, field: &'static str) -> Result<&'a [u8], DecodeError> {
         let start = self.rest;
         let header =
             Header::decode(&mut self.rest).map_err(|source| DecodeError::Rlp { field, source })?;
@@ -161,7 +173,10 @@ impl<'a> ListReader<'a> {
     }
 
     /// Reads every remaining item with `read`, at most `limit` of them.
-    pub(crate) fn items<T>(
+    ///
+    /// # Errors
+    /// The first of `read`, or if there are more.
+    pub fn items<T>(
         mut self,
         field: &'static str,
         limit: usize,
@@ -178,13 +193,19 @@ impl<'a> ListReader<'a> {
     }
 
     /// Ends the list: nothing may be left.
-    pub(crate) fn finish(self) -> Result<(), DecodeError> {
+    ///
+    /// # Errors
+    /// If something is.
+    pub fn finish(self) -> Result<(), DecodeError> {
         if self.rest.is_empty() { Ok(()) } else { Err(DecodeError::Trailing(self.rest.len())) }
     }
 }
 
-/// Refuses inputs over `limit` bytes before anything is read.
-pub(crate) fn bounded(input: &[u8], field: &'static str, limit: usize) -> Result<(), DecodeError> {
+/// Refuses empty inputs, and those over `limit` bytes, before anything is read.
+///
+/// # Errors
+/// If it is one.
+pub fn bounded(input: &[u8], field: &'static str, limit: usize) -> Result<(), DecodeError> {
     if input.is_empty() {
         return Err(DecodeError::Empty);
     }

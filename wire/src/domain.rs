@@ -29,6 +29,10 @@ pub const GENESIS: &[u8] = b"BLINDFOLD-V1/genesis/";
 pub const VOTE_KEY_POSSESSION: &[u8] = b"BLINDFOLD-V1/vote-key-possession/";
 /// Base namespace of the ordering engine; the genesis hash follows it.
 pub const ENGINE: &[u8] = b"BLINDFOLD-V1/engine/";
+/// Leaf of a batch's accumulator: one height, as posted on L1.
+pub const ACCUMULATOR_LEAF: &[u8] = b"BLINDFOLD-V1/accumulator-leaf/";
+/// Leaf of a leader schedule: slot and signer.
+pub const SCHEDULE_LEAF: &[u8] = b"BLINDFOLD-V1/schedule-leaf/";
 /// Expands a 32-byte seed to a signing key ([`crate::SigningKey::random`]).
 pub const SIGNING_KEY_SEED: &[u8] = b"BLINDFOLD-V1/signing-key-seed/";
 
@@ -46,6 +50,8 @@ pub const ALL: &[(&str, &[u8])] = &[
     ("GENESIS", GENESIS),
     ("VOTE_KEY_POSSESSION", VOTE_KEY_POSSESSION),
     ("ENGINE", ENGINE),
+    ("ACCUMULATOR_LEAF", ACCUMULATOR_LEAF),
+    ("SCHEDULE_LEAF", SCHEDULE_LEAF),
     ("SIGNING_KEY_SEED", SIGNING_KEY_SEED),
 ];
 
