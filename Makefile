@@ -118,17 +118,12 @@ lint: ## clippy over all targets, warnings denied
 doc: ## the API documentation, broken links denied
 	@$(ENV) RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
 
-# Where the Solidity compiler is kept (npm; Node 20 or later). The compiled contracts are committed, so
-# nothing else needs it.
-SOLC := $(or $(BLINDFOLD_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/blindfold)/solc-0.8.37
-
+# The compiled contracts are committed, so nothing but this target, its tests and CI needs their compiler.
 .PHONY: contracts
-contracts: ## recompile the Solidity contracts (npm); ARGS=--check only compares
-	@command -v npm >/dev/null || { echo 'please install Node 20 or later with npm' >&2; exit 1; }
-	@[ -d $(SOLC)/node_modules/solc ] || { \
-	  echo 'setup: installing solc 0.8.37 from npm into $(SOLC)' >&2; \
-	  npm install --silent --no-save --prefix $(SOLC) solc@0.8.37 >&2; }
-	@NODE_PATH=$(SOLC)/node_modules node execution/contracts/build.cjs $(ARGS)
+contracts: ## recompile the Solidity contracts (npm) and run forge's tests; ARGS=--check only compares
+	@bash scripts/contracts.sh build $(ARGS)
+	@bash scripts/contracts.sh test
+	@bash scripts/contracts.sh gas $(ARGS)
 
 .PHONY: deny
 deny: ## licences and sources of every dependency (installs cargo-deny if missing)
