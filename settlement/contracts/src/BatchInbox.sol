@@ -53,6 +53,10 @@ contract BatchInbox is IBatchInbox {
     IStakeVault private immutable VAULT;
     ICommitteeRegistry private immutable COMMITTEES;
     IForcedQueue private immutable QUEUE;
+    address private immutable OPERATORS;
+    address private immutable ORACLE;
+    address private immutable BRIDGE;
+    address private immutable SLASHER;
     bytes32 private immutable SEPARATOR;
 
     uint64 public immutable l2ChainId;
@@ -119,6 +123,10 @@ contract BatchInbox is IBatchInbox {
         VAULT = IStakeVault(a.vault);
         COMMITTEES = ICommitteeRegistry(a.committees);
         QUEUE = IForcedQueue(a.queue);
+        OPERATORS = a.operators;
+        ORACLE = a.oracle;
+        BRIDGE = a.bridge;
+        SLASHER = a.slasher;
         SEPARATOR = Commitments.domainSeparator(p.l2ChainId, address(this));
         l2ChainId = p.l2ChainId;
         genesisHash = p.genesisHash;
@@ -129,6 +137,20 @@ contract BatchInbox is IBatchInbox {
         evidenceWindow = p.evidenceWindow;
         minStake = p.minStake;
         challengeBond = p.challengeBond;
+    }
+
+    /// All contracts of the chain: whoever knows this one from the genesis document knows the others.
+    function contracts() external view returns (Addresses memory) {
+        return Addresses({
+            vault: address(VAULT),
+            operators: OPERATORS,
+            committees: address(COMMITTEES),
+            queue: address(QUEUE),
+            inbox: address(this),
+            oracle: ORACLE,
+            bridge: BRIDGE,
+            slasher: SLASHER
+        });
     }
 
     // ---- posting
