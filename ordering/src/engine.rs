@@ -212,9 +212,7 @@ impl EngineConfig {
         {
             return Err(ConfigError::Timeouts);
         }
-        let weights: Vec<u64> =
-            genesis.committee.members.iter().map(|member| member.stake).collect();
-        let schedule = LeaderSchedule::new(0, genesis.hash(), &weights)?;
+        let schedule = LeaderSchedule::first(&genesis)?;
         let own = parse_identity(identity).ok_or(ConfigError::OwnIdentity)?;
         let scheme = scheme(&genesis, &own, vote_secret)?;
         Ok(Self {

@@ -21,6 +21,7 @@
 //! Stake weighs only this table. Votes and key shares are one per member.
 
 use alloy_primitives::{B256, keccak256};
+use blindfold_wire::Genesis;
 use commonware_consensus::{
     simplex::elector::{Config, Elector, Scheduled, Terms},
     types::{Participant, Round},
@@ -94,6 +95,17 @@ impl LeaderSchedule {
             table.extend(slots);
         }
         Ok(Self { epoch, table: table.into() })
+    }
+
+    /// The table of a chain's first epoch: the genesis hash is its beacon, stakes are the weights.
+    ///
+    /// # Errors
+    ///
+    /// [`ScheduleError`] if there is no member or there are too many.
+    pub fn first(genesis: &Genesis) -> Result<Self, ScheduleError> {
+        let weights: Vec<u64> =
+            genesis.committee.members.iter().map(|member| member.stake).collect();
+        Self::new(0, genesis.hash(), &weights)
     }
 
     /// Index of the member that leads `view`.

@@ -51,6 +51,9 @@ pub struct InitArgs {
     /// Number of followers to write a node.toml for: they hold no secret.
     #[arg(long, default_value_t = 0)]
     followers: usize,
+    /// Settlement contract on L1, where it will be deployed [default: none, nothing is posted].
+    #[arg(long)]
+    settlement: Option<Address>,
     /// First port on loopback; each member, then each follower, takes three (QUIC, RPC, metrics).
     #[arg(long, default_value_t = 30_600)]
     base_port: u16,
@@ -76,6 +79,7 @@ pub fn run(command: CommitteeCommand) -> Result<ExitCode> {
         members: args.nodes,
         followers: args.followers,
         seed,
+        settlement: args.settlement.unwrap_or_default(),
         params: ChainParams::default(),
         alloc: args.fund.into_iter().collect(),
         escrow: args.escrow.into_iter().collect(),
@@ -99,7 +103,7 @@ pub fn run(command: CommitteeCommand) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn parse_allocation(text: &str) -> Result<(Address, U256), String> {
+pub(super) fn parse_allocation(text: &str) -> Result<(Address, U256), String> {
     let (address, wei) = text.split_once('=').ok_or("expected 0xADDRESS=WEI")?;
     let address = address.parse().map_err(|_| format!("{address} is no address"))?;
     let wei = wei.parse().map_err(|_| format!("{wei} is no number of wei"))?;
@@ -127,6 +131,8 @@ pub struct Plan {
     pub followers: usize,
     /// The dealer's seed: the secret of the whole network.
     pub seed: Zeroizing<[u8; 32]>,
+    /// Settlement contract on L1; zero if there is none.
+    pub settlement: Address,
     /// Chain parameters.
     pub params: ChainParams,
     /// Balances in wei.
@@ -175,7 +181,7 @@ impl Plan {
             SystemTime::now().duration_since(UNIX_EPOCH).wrap_err("the clock is before 1970")?;
         let genesis = Genesis {
             chain_id: self.chain_id,
-            settlement: Address::ZERO,
+            settlement: self.settlement,
             timestamp_ms: u64::try_from(now.as_millis())?,
             activation: 0,
             params: self.params,

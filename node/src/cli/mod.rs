@@ -7,6 +7,7 @@ pub mod committee;
 pub mod devnet;
 pub mod gateway;
 pub mod inspect;
+pub mod l1;
 pub mod node;
 pub mod replay_blocks;
 pub mod tx;
@@ -39,6 +40,9 @@ enum Command {
     /// Committee keys.
     #[command(subcommand)]
     Committee(committee::CommitteeCommand),
+    /// The settlement contracts on an L1, and an embedded L1 for development.
+    #[command(subcommand)]
+    L1(l1::L1Command),
     /// A wallet on the command line.
     #[command(subcommand)]
     Tx(Box<tx::TxCommand>),
@@ -55,6 +59,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Node(command) => node::run(command),
         Command::Gateway(command) => gateway::run(command),
         Command::Committee(command) => committee::run(command),
+        Command::L1(command) => l1::run(command),
         Command::Tx(command) => tx::run(*command),
         Command::Inspect(command) => inspect::run(command),
     };

@@ -11,6 +11,7 @@
 
 pub mod book;
 pub mod poster;
+pub mod read;
 pub mod rows;
 pub mod watcher;
 
@@ -18,7 +19,9 @@ use crate::{config::SettlementConfig, member::{MemberError, Shared}};
 use alloy_primitives::Address;
 use alloy_provider::Provider as _;
 use alloy_transport::TransportError;
+use blindfold_ordering::schedule::{LeaderSchedule, ScheduleError};
 use blindfold_settlement::{
+    accumulator::LeaderTable,
     batch::{BuildError, PushError},
     bindings::BatchInbox,
     blobs::BlobError,
@@ -84,6 +87,20 @@ pub(crate) fn transport(error: TransportError) -> SettlementError {
 fn unix_ms(clock: &impl Clock) -> u64 {
     let since = clock.current().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Who leads which view, by signer, as the registry on L1 has it.
+///
+/// # Errors
+/// If the genesis document has no members, or too many.
+pub fn leader_table(genesis: &Genesis) -> Result<LeaderTable, ScheduleError> {
+    let schedule = LeaderSchedule::first(genesis)?;
+    let members = &genesis.committee.members;
+    let signer = |view: usize| {
+        let leader = schedule.leader(view as u64);
+        members.get(leader).map(|member| member.signer).unwrap_or_default()
+    };
+    LeaderTable::new((0..schedule.slots()).map(signer).collect()).ok_or(ScheduleError::NoMembers)
 }
 
 /// The contracts of a chain that a node speaks with.

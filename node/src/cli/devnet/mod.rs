@@ -8,6 +8,7 @@ pub(super) mod audit;
 mod bot;
 mod contracts;
 mod gateway;
+pub(super) mod l1;
 mod live;
 mod processes;
 pub(super) mod rng;
@@ -18,7 +19,7 @@ pub(super) mod wallets;
 
 use super::committee::{NodeAddresses, Plan, WrittenNetwork};
 use crate::{config::NodeConfig, member::executor::ExecutorKind};
-use alloy_primitives::U256;
+use alloy_primitives::{Address, U256};
 use blindfold_committee::setup::DEALER_WARNING;
 use blindfold_sdk::Committee;
 use blindfold_wire::genesis::ChainParams;
@@ -78,6 +79,8 @@ pub struct DevnetArgs {
     /// end of a good run with --exit.
     #[arg(long)]
     data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    l1: l1::L1Args,
     /// What the members execute blocks with: "parallel" or "sequential".
     #[arg(long, default_value_t)]
     executor: ExecutorKind,
@@ -104,7 +107,16 @@ pub fn run(mut args: DevnetArgs) -> Result<ExitCode> {
     eprintln!("data folder: {}", folder.display());
 
     let mut cast = Cast::new(&args);
-    let written = write_network(&args, &folder, &cast)?;
+    let l1 = match args.soak {
+        // A soak looks at members alone.
+        Some(_) => None,
+        None => l1::DevL1::start(&args.l1, &folder, args.seed)?,
+    };
+    let written = write_network(&args, &folder, &cast, l1.as_ref())?;
+    if let Some(l1) = &l1 {
+        l1.deploy(&written.genesis)?;
+        eprintln!("the contracts are on L1; every member has a stake");
+    }
     let mut processes = Processes::start(&written, &folder)?;
     let committee = Committee::from_genesis(written.genesis.clone(), written.genesis.hash())?;
     cast.seat(&committee);
@@ -150,7 +162,7 @@ pub fn run(mut args: DevnetArgs) -> Result<ExitCode> {
         processes.check_alive()?;
         Ok(interrupted.load(Ordering::Relaxed))
     };
-    let outcome = perform(&args, cast, &members, &written, &mut checks);
+    let outcome = perform(&args, cast, &members, &written, l1.as_ref(), &mut checks);
     let code = match outcome {
         Ok(summary) => {
             summary.print(args.json);
@@ -247,6 +259,7 @@ fn write_network(
     args: &DevnetArgs,
     folder: &std::path::Path,
     cast: &Cast,
+    l1: Option<&l1::DevL1>,
 ) -> Result<WrittenNetwork> {
     let funded: BTreeMap<_, _> =
         cast.addresses().into_iter().map(|address| (address, U256::from(FUNDS_WEI))).collect();
@@ -261,7 +274,8 @@ fn write_network(
         members: args.nodes,
         followers,
         seed: Zeroizing::new(Choices::new(args.seed, "dealer").bytes()),
-        params: ChainParams::default(),
+        settlement: l1.map_or(Address::ZERO, l1::DevL1::settlement),
+        params: l1.map_or_else(ChainParams::default, l1::DevL1::chain_params),
         alloc,
         escrow,
     };
@@ -270,6 +284,10 @@ fn write_network(
         let mut config = NodeConfig::parse(&std::fs::read_to_string(path)?)?;
         config.execution.executor = args.executor;
         std::fs::write(path, config.to_toml()?)?;
+    }
+    if let Some(l1) = l1 {
+        l1.configure(&written.configs)?;
+        l1.configure(&written.followers)?;
     }
     if let Some(config) = written.followers.first() {
         gateway::configure(config, &written.configs, args.seed)?;
@@ -379,6 +397,7 @@ fn perform(
     cast: Cast,
     members: &Members,
     written: &WrittenNetwork,
+    l1: Option<&l1::DevL1>,
     checks: &mut (dyn FnMut() -> Result<bool> + Send),
 ) -> Result<Summary> {
     let Some(Seated { mut deployer, mut traders, mut bot }) = cast.seated else {
@@ -421,6 +440,10 @@ fn perform(
     let last = level(members, &stop)?;
     let audit = audit::audit(members, &written.genesis, last)?;
     let mut summary = Summary::of(&sent, &audit);
+    if let Some(l1) = l1 {
+        l1.wait_posted(watch, summary.last_height(&sent), &stop)?;
+        summary.settled(&l1.report(&written.genesis)?);
+    }
     summary.nodes = args.nodes;
     summary.elapsed_ms = elapsed_ms;
     for client in &members.clients {

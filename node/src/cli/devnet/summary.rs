@@ -1,6 +1,6 @@
 //! What a devnet run ends with: figures, a verdict, one JSON object.
 
-use super::{audit::Audit, contracts::TOKEN, wallets::Sent};
+use super::{audit::Audit, contracts::TOKEN, l1::L1Report, wallets::Sent};
 use blindfold_sdk::TxStatus;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -160,6 +160,24 @@ impl Summary {
         summary.opened_ms = Quantiles::of(opened_ms);
         summary.executed_ms = Quantiles::of(executed_ms);
         summary
+    }
+
+    /// The highest height at which one of `sent` was ordered.
+    pub(super) fn last_height(&self, sent: &[Sent]) -> u64 {
+        sent.iter().filter_map(|sent| sent.end.as_ref()?.height()).max().unwrap_or_default()
+    }
+
+    /// Adds what L1 has.
+    pub(super) fn settled(&mut self, report: &L1Report) {
+        self.batches = report.batches;
+        self.posted = report.openings;
+        self.posted_bytes_per_tx = match report.openings {
+            0 => 0.0,
+            openings => report.data_bytes as f64 / openings as f64,
+        };
+        self.l1_gas = report.gas;
+        self.l1_blob_gas = report.blob_gas;
+        self.derived_heights = report.derived_heights;
     }
 
     /// Prints it on standard output; with `json`, as one object on the last line too.

@@ -23,7 +23,8 @@ use eyre::{Context as _, OptionExt as _, bail, ensure};
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use input::{parse_amount, parse_fee, read_key, read_raw};
+pub(super) use input::read_key;
+use input::{parse_amount, parse_fee, read_raw};
 
 /// Gas of a plain transfer.
 const TRANSFER_GAS: u64 = 21_000;

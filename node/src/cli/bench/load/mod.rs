@@ -30,7 +30,7 @@ use crate::{
     },
     config::NodeConfig,
 };
-use alloy_primitives::U256;
+use alloy_primitives::{Address, U256};
 use blindfold_committee::setup::DEALER_WARNING;
 use blindfold_sdk::Committee;
 use blindfold_wire::genesis::ChainParams;
@@ -190,6 +190,7 @@ fn write_network(
         members: args.n,
         followers: 0,
         seed: Zeroizing::new(Choices::new(args.seed, "dealer").bytes()),
+        settlement: Address::ZERO,
         params: ChainParams::default(),
         alloc: funds.clone(),
         escrow: funds,

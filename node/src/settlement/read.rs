@@ -1,0 +1,97 @@
+//! Reads batches with their data from L1, as an auditor does: nobody's word counts but L1's.
+
+use super::{SettlementError, transport};
+use alloy_consensus::{Transaction as _, TxReceipt as _};
+use alloy_network::ReceiptResponse as _;
+use alloy_primitives::{Address, B256};
+use alloy_provider::Provider as _;
+use alloy_rpc_types_eth::Filter;
+use alloy_sol_types::{SolCall as _, SolEvent as _};
+use blindfold_settlement::{
+    batch::Batch,
+    bindings::{self, BatchInbox},
+    blobs,
+    l1::{BlobsAt, L1},
+};
+
+/// A batch on L1 with all that came with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadBatch {
+    /// As the inbox emitted it.
+    pub header: Batch,
+    /// Its data, which the header's hash stands for.
+    pub data: Vec<u8>,
+    /// The transaction that posted it.
+    pub transaction: B256,
+    /// Gas that it used.
+    pub gas_used: u64,
+    /// Blob gas that it used.
+    pub blob_gas_used: u64,
+}
+
+/// All batches of an inbox, oldest first. Those without heights are left out.
+///
+/// # Errors
+/// If L1 does not answer, does not have the data any more, or answers nonsense.
+pub async fn batches(
+    l1: &dyn L1,
+    inbox: Address,
+    from_block: u64,
+) -> Result<Vec<ReadBatch>, SettlementError> {
+    let filter = Filter::new()
+        .address(inbox)
+        .event_signature(BatchInbox::BatchPosted::SIGNATURE_HASH)
+        .from_block(from_block);
+    let logs = l1.provider().get_logs(&filter).await.map_err(transport)?;
+    let mut batches = Vec::new();
+    for log in logs.iter().filter(|log| !log.removed) {
+        let event = BatchInbox::BatchPosted::decode_log(&log.inner)
+            .map_err(|_| SettlementError::Unusable("a BatchPosted event"))?;
+        let header = bindings::batch_of(&event.data.batch);
+        let transaction =
+            log.transaction_hash.ok_or(SettlementError::Unusable("a log without its transaction"))?;
+        if header.heights() > 0 {
+            batches.push(batch(l1, header, transaction).await?);
+        }
+    }
+    batches.sort_by_key(|batch| batch.header.index);
+    Ok(batches)
+}
+
+async fn batch(
+    l1: &dyn L1,
+    header: Batch,
+    transaction: B256,
+) -> Result<ReadBatch, SettlementError> {
+    let provider = l1.provider();
+    let gone = SettlementError::Unusable("a transaction that it does not have");
+    let sent = provider.get_transaction_by_hash(transaction).await.map_err(transport)?.ok_or(gone)?;
+    let gone = SettlementError::Unusable("a receipt that it does not have");
+    let receipt =
+        provider.get_transaction_receipt(transaction).await.map_err(transport)?.ok_or(gone)?;
+    let call = BatchInbox::postBatchCall::abi_decode(sent.input())
+        .map_err(|_| SettlementError::Unusable("a batch that was not posted by a plain call"))?;
+    let (data, hash) = match sent.blob_versioned_hashes() {
+        Some(hashes) if !hashes.is_empty() => {
+            let at = BlobsAt {
+                transaction,
+                block_timestamp_s: header.posted_at,
+                hashes: hashes.to_vec(),
+            };
+            let found = l1.blobs(&at).await?;
+            let data = blobs::unpack(&found).unwrap_or_default();
+            (data, blobs::blobs_hash(hashes))
+        }
+        _ => (call.data.to_vec(), blobs::calldata_hash(&call.data)),
+    };
+    if hash != header.data_hash {
+        return Err(SettlementError::Unusable("data that is not the batch's"));
+    }
+    Ok(ReadBatch {
+        header,
+        data,
+        transaction,
+        gas_used: receipt.gas_used(),
+        blob_gas_used: receipt.blob_gas_used().unwrap_or_default(),
+    })
+}
