@@ -31,6 +31,10 @@ help: ## list the targets
 devnet: ## build and run a whole network on this machine; ARGS="--transactions 200 --exit --json"
 	@$(ENV) exec cargo run --locked -p blindfold-node --bin blindfold -- devnet $(ARGS)
 
+.PHONY: demo-slash
+demo-slash: ## a test-only build makes one poster reorder a batch: found from L1, proven, its stake burns; ARGS=--json
+	@$(ENV) exec cargo run --locked -p blindfold-node --features demo --bin blindfold -- demo slash $(ARGS)
+
 .PHONY: build
 build: ## build the release binary `blindfold`
 	@$(CARGO) build --locked --release -p blindfold-node --bin blindfold

@@ -260,6 +260,9 @@ pub struct SettlementConfig {
     pub max_fee_wei: u64,
     /// Cost of posting, in wei, from which on a repayment is claimed.
     pub claim_above_wei: u64,
+    /// Post another order than the certified one. In demonstrations only.
+    #[cfg(feature = "demo")]
+    pub reorder: bool,
 }
 
 impl Default for SettlementConfig {
@@ -279,6 +282,8 @@ impl Default for SettlementConfig {
             bump_after_s: 36,
             max_fee_wei: 500_000_000_000,
             claim_above_wei: 50_000_000_000_000_000,
+            #[cfg(feature = "demo")]
+            reorder: false,
         }
     }
 }

@@ -4,6 +4,8 @@
 
 pub mod bench;
 pub mod committee;
+#[cfg(feature = "demo")]
+pub mod demo;
 pub mod devnet;
 pub mod gateway;
 pub mod inspect;
@@ -43,6 +45,10 @@ enum Command {
     /// The settlement contracts on an L1, and an embedded L1 for development.
     #[command(subcommand)]
     L1(l1::L1Command),
+    /// Show what happens to a member that breaks a rule.
+    #[cfg(feature = "demo")]
+    #[command(subcommand)]
+    Demo(demo::DemoCommand),
     /// A wallet on the command line.
     #[command(subcommand)]
     Tx(Box<tx::TxCommand>),
@@ -60,6 +66,8 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Gateway(command) => gateway::run(command),
         Command::Committee(command) => committee::run(command),
         Command::L1(command) => l1::run(command),
+        #[cfg(feature = "demo")]
+        Command::Demo(command) => demo::run(command),
         Command::Tx(command) => tx::run(*command),
         Command::Inspect(command) => inspect::run(command),
     };

@@ -10,6 +10,8 @@
 //! proposals that name an L1 block it has not seen.
 
 pub mod book;
+#[cfg(feature = "demo")]
+mod misposting;
 pub mod poster;
 pub mod read;
 pub mod rows;

@@ -62,6 +62,9 @@ pub struct Poster {
     waiting: Option<(u64, u64)>,
     /// When it is next looked at whether a repayment is worth claiming, in seconds.
     claim_at_s: u64,
+    /// Posts another order than the certified one.
+    #[cfg(feature = "demo")]
+    reorder: bool,
 }
 
 /// What the inbox says of its chain.
@@ -99,6 +102,8 @@ impl Poster {
             key,
             waiting: None,
             claim_at_s: 0,
+            #[cfg(feature = "demo")]
+            reorder: config.reorder,
             shared,
             l1,
             contracts,
@@ -244,12 +249,20 @@ impl Poster {
     ) -> Result<(), SettlementError> {
         let first = head.last_height.saturating_add(1);
         let (shared, limits) = (Arc::clone(&self.shared), self.limits);
+        #[cfg(feature = "demo")]
+        let reorder = self.reorder;
         // Envelopes are checked and compressed: off the runtime's threads.
-        let built = tokio::task::spawn_blocking(move || draft(&shared, limits, first)).await;
+        let built = tokio::task::spawn_blocking(move || {
+            let built = draft(&shared, limits, first);
+            #[cfg(feature = "demo")]
+            let built = if reorder { built.map(|draft| draft.map(Built::reordered)) } else { built };
+            built
+        })
+        .await;
         let Ok(built) = built else {
             return Err(SettlementError::Unusable("nothing: a worker died"));
         };
-        let Some((draft, state_root)) = built? else { return Ok(()) };
+        let Some(Built { draft, state_root, .. }) = built? else { return Ok(()) };
         let carriage = Carriage::cheaper(
             &draft.data,
             CALL_GAS,
@@ -371,19 +384,41 @@ impl Poster {
     }
 }
 
-/// A batch of the heights from `first` on, with the state root after its last. Nothing if none of them has a
-/// certificate of its own yet.
+/// A batch that is ready, and the state root after its last height.
+struct Built {
+    draft: Draft,
+    state_root: B256,
+    #[cfg(feature = "demo")]
+    heights: Vec<(OpenedBatch, blindfold_wire::Signature65)>,
+}
+
+#[cfg(feature = "demo")]
+impl Built {
+    fn reordered(self) -> Self {
+        match super::misposting::reordered(&self.draft, &self.heights) {
+            Some(draft) => Self { draft, ..self },
+            None => self,
+        }
+    }
+}
+
+/// A batch of the heights from `first` on. Nothing if none of them has a certificate of its own yet.
 fn draft(
     shared: &Shared,
     limits: Limits,
     first: u64,
-) -> Result<Option<(Draft, B256)>, SettlementError> {
+) -> Result<Option<Built>, SettlementError> {
     let executed = shared.chain.progress().executed_height;
     let mut builder = BatchBuilder::new(limits);
+    #[cfg(feature = "demo")]
+    let mut heights = Vec::new();
     for height in first..=executed.min(first.saturating_add(MAX_HEIGHTS_AT_ONCE)) {
         let Some((opened, signature, leader)) = opened(shared, height)? else { break };
         match builder.push(&opened, signature, leader) {
-            Ok(()) => {}
+            Ok(()) => {
+                #[cfg(feature = "demo")]
+                heights.push((opened, signature));
+            }
             Err(PushError::Full | PushError::Epoch { .. }) => break,
             Err(source) => return Err(SettlementError::Height { height, source }),
         }
@@ -394,7 +429,12 @@ fn draft(
     let draft = builder.build()?;
     let missing = MemberError::Missing { what: "executed block", height: draft.last.height };
     let record = shared.records.executed(draft.last.height)?.ok_or(missing)?;
-    Ok(Some((draft, record.state_root())))
+    Ok(Some(Built {
+        draft,
+        state_root: record.state_root(),
+        #[cfg(feature = "demo")]
+        heights,
+    }))
 }
 
 /// A height as it was opened, with its leader's signature and address.

@@ -3,7 +3,7 @@
 use super::{SettlementError, transport};
 use alloy_consensus::{Transaction as _, TxReceipt as _};
 use alloy_network::ReceiptResponse as _;
-use alloy_primitives::{Address, B256};
+use alloy_primitives::B256;
 use alloy_provider::Provider as _;
 use alloy_rpc_types_eth::Filter;
 use alloy_sol_types::{SolCall as _, SolEvent as _};
@@ -12,7 +12,9 @@ use blindfold_settlement::{
     bindings::{self, BatchInbox},
     blobs,
     l1::{BlobsAt, L1},
+    points,
 };
+use blindfold_wire::{FinalizationCertificate, Genesis, OrderCommitment};
 
 /// A batch on L1 with all that came with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,19 +29,21 @@ pub struct ReadBatch {
     pub gas_used: u64,
     /// Blob gas that it used.
     pub blob_gas_used: u64,
+    /// The certificate of its last height, which the inbox verified.
+    pub certificate: FinalizationCertificate,
 }
 
-/// All batches of an inbox, oldest first. Those without heights are left out.
+/// All batches of a chain, oldest first. Those without heights are left out.
 ///
 /// # Errors
 /// If L1 does not answer, does not have the data any more, or answers nonsense.
 pub async fn batches(
     l1: &dyn L1,
-    inbox: Address,
+    genesis: &Genesis,
     from_block: u64,
 ) -> Result<Vec<ReadBatch>, SettlementError> {
     let filter = Filter::new()
-        .address(inbox)
+        .address(genesis.settlement)
         .event_signature(BatchInbox::BatchPosted::SIGNATURE_HASH)
         .from_block(from_block);
     let logs = l1.provider().get_logs(&filter).await.map_err(transport)?;
@@ -51,7 +55,7 @@ pub async fn batches(
         let transaction =
             log.transaction_hash.ok_or(SettlementError::Unusable("a log without its transaction"))?;
         if header.heights() > 0 {
-            batches.push(batch(l1, header, transaction).await?);
+            batches.push(batch(l1, genesis, header, transaction).await?);
         }
     }
     batches.sort_by_key(|batch| batch.header.index);
@@ -60,6 +64,7 @@ pub async fn batches(
 
 async fn batch(
     l1: &dyn L1,
+    genesis: &Genesis,
     header: Batch,
     transaction: B256,
 ) -> Result<ReadBatch, SettlementError> {
@@ -71,6 +76,9 @@ async fn batch(
         provider.get_transaction_receipt(transaction).await.map_err(transport)?.ok_or(gone)?;
     let call = BatchInbox::postBatchCall::abi_decode(sent.input())
         .map_err(|_| SettlementError::Unusable("a batch that was not posted by a plain call"))?;
+    let members = genesis.committee.members.len();
+    let certificate = certificate(&call, members)
+        .ok_or(SettlementError::Unusable("a certificate that the inbox cannot have taken"))?;
     let (data, hash) = match sent.blob_versioned_hashes() {
         Some(hashes) if !hashes.is_empty() => {
             let at = BlobsAt {
@@ -93,5 +101,30 @@ async fn batch(
         transaction,
         gas_used: receipt.gas_used(),
         blob_gas_used: receipt.blob_gas_used().unwrap_or_default(),
+        certificate,
+    })
+}
+
+/// The certificate in a call, for a committee of so many members.
+fn certificate(
+    call: &BatchInbox::postBatchCall,
+    members: usize,
+) -> Option<FinalizationCertificate> {
+    let last = OrderCommitment::from(&call.last);
+    let bits = &call.cert.signers;
+    let signed = |member: &u16| {
+        let byte = bits.get(usize::from(member / 8)).copied().unwrap_or_default();
+        byte >> (member % 8) & 1 == 1
+    };
+    let members = u16::try_from(members).ok()?;
+    let signature = call.cert.signature.as_ref().try_into().ok()?;
+    Some(FinalizationCertificate {
+        epoch: last.epoch,
+        view: call.cert.view_,
+        parent_view: call.cert.parentView,
+        payload: last.digest(),
+        members,
+        signers: (0..members).filter(signed).collect(),
+        signature: points::g1_from_eip2537(signature).ok()?,
     })
 }

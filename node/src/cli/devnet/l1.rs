@@ -250,7 +250,7 @@ impl DevL1 {
     pub(super) fn report(&self, genesis: &Genesis) -> Result<L1Report> {
         let posted = self.runtime.block_on(read::batches(
             self.l1.as_ref(),
-            genesis.settlement,
+            genesis,
             self.from_block,
         ))?;
         let chain = ChainRules::new(Arc::new(genesis.clone()), leader_table(genesis)?)?;

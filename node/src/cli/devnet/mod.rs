@@ -13,11 +13,16 @@ mod live;
 mod processes;
 pub(super) mod rng;
 mod soak;
+#[cfg(feature = "demo")]
+mod stage;
 pub(super) mod summary;
 mod trading;
 pub(super) mod wallets;
 
 use super::committee::{NodeAddresses, Plan, WrittenNetwork};
+#[cfg(feature = "demo")]
+pub(super) use stage::{Stage, stage};
+
 use crate::{config::NodeConfig, member::executor::ExecutorKind};
 use alloy_primitives::{Address, U256};
 use blindfold_committee::setup::DEALER_WARNING;
