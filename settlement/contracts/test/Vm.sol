@@ -9,11 +9,12 @@ interface Vm {
         address emitter;
     }
 
-    struct Wallet {
-        address addr;
-        uint256 publicKeyX;
-        uint256 publicKeyY;
-        uint256 privateKey;
+    struct Gas {
+        uint64 gasLimit;
+        uint64 gasTotalUsed;
+        uint64 gasMemoryUsed;
+        int64 gasRefunded;
+        uint64 gasRemaining;
     }
 
     function addr(uint256 key) external pure returns (address);
@@ -54,5 +55,5 @@ interface Vm {
     function parseJsonUint(string calldata json, string calldata key) external pure returns (uint256);
     function toString(uint256 value) external pure returns (string memory);
     function toString(bytes calldata value) external pure returns (string memory);
-    function cool(address account) external;
+    function lastCallGas() external view returns (Gas memory);
 }
