@@ -43,6 +43,9 @@ pub enum Family {
     Mempool,
     /// Digest (32) → encoded evidence.
     Evidence,
+    /// What is known of L1: `00` → where the queue stood before the first kept item, `01` ‖ number (8) → base fee of a
+    /// finalized block, `02` ‖ index (8) → forced item that is not consumed. See `member::l1`.
+    L1,
     /// Slot → signed digest and bytes; only ever written with fsync, never deleted.
     Journal,
     /// The executed state; see [`blindfold_execution::state::Column`].
@@ -51,7 +54,7 @@ pub enum Family {
 
 impl Family {
     /// Every column family besides those of the state.
-    const OWN: [Self; 20] = [
+    const OWN: [Self; 21] = [
         Self::Meta,
         Self::Blocks,
         Self::BlockDigests,
@@ -71,6 +74,7 @@ impl Family {
         Self::Envelopes,
         Self::Mempool,
         Self::Evidence,
+        Self::L1,
         Self::Journal,
     ];
 
@@ -101,6 +105,7 @@ impl Family {
             Self::Envelopes => "envelopes",
             Self::Mempool => "mempool",
             Self::Evidence => "evidence",
+            Self::L1 => "l1",
             Self::Journal => "journal",
             Self::State(column) => column.name(),
         }
