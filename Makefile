@@ -118,17 +118,16 @@ lint: ## clippy over all targets, warnings denied
 doc: ## the API documentation, broken links denied
 	@$(ENV) RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
 
-# Where the Solidity compiler is kept (npm; Node 20 or later). The compiled contracts are committed, so
-# nothing else needs it.
-SOLC := $(or $(BLINDFOLD_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/blindfold)/solc-0.8.37
-
+# The compiled contracts are committed, so nothing but this target, its tests and CI needs their compiler.
 .PHONY: contracts
-contracts: ## recompile the Solidity contracts (npm); ARGS=--check only compares
-	@command -v npm >/dev/null || { echo 'please install Node 20 or later with npm' >&2; exit 1; }
-	@[ -d $(SOLC)/node_modules/solc ] || { \
-	  echo 'setup: installing solc 0.8.37 from npm into $(SOLC)' >&2; \
-	  npm install --silent --no-save --prefix $(SOLC) solc@0.8.37 >&2; }
-	@NODE_PATH=$(SOLC)/node_modules node execution/contracts/build.cjs $(ARGS)
+contracts: ## recompile the Solidity contracts (npm) and run forge's tests; ARGS=--check only compares
+	@bash scripts/contracts.sh build $(ARGS)
+	@bash scripts/contracts.sh test
+	@bash scripts/contracts.sh gas $(ARGS)
+
+.PHONY: contracts-check
+contracts-check: ## what CI runs of it: compare the committed code and gas table, run forge's tests
+	@$(MAKE) contracts ARGS=--check
 
 .PHONY: deny
 deny: ## licences and sources of every dependency (installs cargo-deny if missing)
@@ -136,5 +135,5 @@ deny: ## licences and sources of every dependency (installs cargo-deny if missin
 	@cargo deny --locked check bans licenses sources
 
 .PHONY: ci
-ci: ## what continuous integration runs: fmt-check, lint, doc, test, with the time of each
-	@bash scripts/ci.sh fmt-check lint doc test
+ci: ## what continuous integration runs: fmt-check, contracts-check, lint, doc, test, with the time of each
+	@bash scripts/ci.sh fmt-check contracts-check lint doc test

@@ -1,7 +1,5 @@
-// Compiles the contracts beside this file into out/. Needs solc 0.8.37 from npm:
-//
-//   npm install --no-save --prefix /tmp/solc solc@0.8.37
-//   NODE_PATH=/tmp/solc/node_modules node execution/contracts/build.cjs
+// Compiles the contracts beside this file into out/. scripts/contracts.sh runs it with the compiler that it
+// needs, solc 0.8.37 from npm.
 //
 // Settings are fixed, so the same compiler gives the same bytes; `--check` fails if out/ differs.
 const fs = require("fs");
@@ -13,7 +11,7 @@ if (!solc.version().startsWith("0.8.37+")) {
   process.exit(2);
 }
 
-const names = ["Escrow", "Token", "Exchange"];
+const names = ["Escrow", "Outbox", "Token", "Exchange"];
 const sources = {};
 for (const name of names) {
   sources[`${name}.sol`] = { content: fs.readFileSync(path.join(__dirname, `${name}.sol`), "utf8") };
@@ -53,9 +51,9 @@ function write(file, content) {
 }
 for (const name of names) {
   const contract = output.contracts[`${name}.sol`][name];
-  // The escrow is placed at genesis, so its runtime code counts; the others are deployed.
-  if (name === "Escrow") {
-    write("Escrow.runtime.hex", contract.evm.deployedBytecode.object);
+  // Escrow and outbox are placed at genesis, so their runtime code counts; the others are deployed.
+  if (name === "Escrow" || name === "Outbox") {
+    write(`${name}.runtime.hex`, contract.evm.deployedBytecode.object);
   } else {
     write(`${name}.creation.hex`, contract.evm.bytecode.object);
   }
