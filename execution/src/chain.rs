@@ -84,7 +84,7 @@ pub fn genesis_block(genesis: &Genesis) -> Result<ExecutedBlock, GenesisStateErr
         put_account(&mut overlay, account)?;
     }
     put_escrow(&mut overlay, genesis)?;
-    put_posting_pool(&mut overlay)?;
+    put_settlement(&mut overlay)?;
     let (diff, _) = overlay.finish();
     let Sealed { state_root, mut writes, .. } = seal(&void, &diff, 0, ESCROW_ADDRESS, 1)?;
 
@@ -175,7 +175,10 @@ fn put_escrow(overlay: &mut Overlay, genesis: &Genesis) -> Result<(), GenesisSta
     Ok(())
 }
 
-fn put_posting_pool(overlay: &mut Overlay) -> Result<(), StoreError> {
+/// The outbox and the posting pool.
+fn put_settlement(overlay: &mut Overlay) -> Result<(), StoreError> {
+    let code_hash = overlay.set_code(contracts::outbox_runtime_code());
+    overlay.set_account(OUTBOX_ADDRESS, Account { nonce: 1, balance: U256::ZERO, code_hash })?;
     // With a nonce it stays in the state when it is empty, so that paying into it never creates an account.
     let pool = Account { nonce: 1, ..Account::default() };
     overlay.set_account(POSTING_POOL_ADDRESS, pool)
