@@ -72,7 +72,7 @@ impl AccountAccess {
 /// What every position of a block read and changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AccessRecord {
-    /// One entry for each position; in each the accounts accessed, ordered by address.
+    /// One entry for each forced item and then for each position; in each the accounts accessed, ordered by address.
     pub positions: Vec<Vec<AccountAccess>>,
     /// Hashes of codes that were read, and were in the state before the block or came into it.
     pub codes: BTreeSet<B256>,

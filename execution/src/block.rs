@@ -13,7 +13,7 @@ use crate::evm::Transaction;
 use crate::state::{Layer, StateDiff, StateWrites};
 
 /// First byte of a stored [`BlockRecord`].
-pub const BLOCK_RECORD_VERSION: u8 = 1;
+pub const BLOCK_RECORD_VERSION: u8 = 2;
 
 /// What happened to one executed transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,6 +110,52 @@ impl Outcome {
     }
 }
 
+/// What became of a forced item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ForcedVerdict {
+    /// It held an envelope that was ordered. What became of that is the position's outcome.
+    Ordered {
+        /// The position.
+        position: u32,
+    },
+    /// It held a transaction that was executed, and may have reverted.
+    Executed {
+        /// Index among the block's transactions.
+        transaction_index: u32,
+        /// Hash of the transaction.
+        transaction_hash: B256,
+        /// Whether it succeeded.
+        success: bool,
+    },
+    /// Wei was credited: to a balance, to an escrow, or from the posting pool, as the item's kind says.
+    Credited {
+        /// Whom to.
+        to: Address,
+        /// How much, in wei. Of a reimbursement: what the posting pool had.
+        wei: U256,
+    },
+    /// It came to nothing and left no trace.
+    Skipped {
+        /// Why.
+        reason: SkipReason,
+        /// Hash of the transaction, if it held one.
+        transaction_hash: Option<B256>,
+    },
+}
+
+/// What became of one forced item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ForcedOutcome {
+    /// Its number in the queue.
+    pub index: u64,
+    /// Number of its kind (`blindfold_wire::ForcedKind`).
+    pub kind: u8,
+    /// The account on L1 that put it there.
+    pub sender: Address,
+    /// What became of it.
+    pub verdict: ForcedVerdict,
+}
+
 /// An executed block as it is stored and served.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlockRecord {
@@ -125,6 +171,9 @@ pub struct BlockRecord {
     pub receipts: Vec<Receipt>,
     /// One outcome for each position of the order.
     pub outcomes: Vec<Outcome>,
+    /// One outcome for each forced item, in the order of the queue. Their transactions come before those of the
+    /// order.
+    pub forced: Vec<ForcedOutcome>,
     /// Root over the height's openings.
     pub opening_root: B256,
     /// Commits to state root and opening root; certified k heights later.
@@ -157,6 +206,7 @@ impl BlockRecord {
                 .collect(),
             receipts: self.receipts.iter().map(StoredReceipt::from).collect(),
             outcomes: self.outcomes.iter().map(StoredOutcome::from).collect(),
+            forced: self.forced.iter().map(StoredForced::from).collect(),
             opening_root: self.opening_root,
             executed_root: self.executed_root,
         };
@@ -198,6 +248,11 @@ impl BlockRecord {
                 .outcomes
                 .into_iter()
                 .map(StoredOutcome::into_outcome)
+                .collect::<Result<_, _>>()?,
+            forced: stored
+                .forced
+                .into_iter()
+                .map(StoredForced::into_outcome)
                 .collect::<Result<_, _>>()?,
             opening_root: stored.opening_root,
             executed_root: stored.executed_root,
@@ -260,6 +315,7 @@ struct StoredRecord {
     transactions: Vec<StoredTransaction>,
     receipts: Vec<StoredReceipt>,
     outcomes: Vec<StoredOutcome>,
+    forced: Vec<StoredForced>,
     opening_root: B256,
     executed_root: B256,
 }
@@ -373,10 +429,7 @@ impl StoredOutcome {
                 success: self.success,
             },
             SKIPPED => Verdict::Skipped {
-                reason: u8::try_from(self.detail)
-                    .ok()
-                    .and_then(SkipReason::from_code)
-                    .ok_or(RecordError::Field("skip reason"))?,
+                reason: reason(self.detail)?,
                 transaction_hash,
             },
             UNDECRYPTABLE => Verdict::Undecryptable,
@@ -389,6 +442,78 @@ impl StoredOutcome {
             verdict,
         })
     }
+}
+
+const ORDERED: u8 = 4;
+const CREDITED: u8 = 5;
+
+#[derive(RlpEncodable, RlpDecodable)]
+struct StoredForced {
+    index: u64,
+    item_kind: u8,
+    sender: Address,
+    /// [`EXECUTED`], [`SKIPPED`], [`ORDERED`] or [`CREDITED`].
+    kind: u8,
+    /// Position if ordered, transaction index if executed, code of the reason if skipped.
+    detail: u32,
+    /// Success of an executed transaction.
+    success: bool,
+    /// Empty, or 32 bytes.
+    transaction_hash: Bytes,
+    /// Whom wei was credited to; zero if it was not.
+    to: Address,
+    wei: U256,
+}
+
+impl From<&ForcedOutcome> for StoredForced {
+    fn from(outcome: &ForcedOutcome) -> Self {
+        let ForcedOutcome { index, kind: item_kind, sender, verdict } = *outcome;
+        let stored = |kind, detail, hash: Option<B256>| Self {
+            index,
+            item_kind,
+            sender,
+            kind,
+            detail,
+            success: false,
+            transaction_hash: optional(hash.as_ref().map(|hash| hash.as_slice())),
+            to: Address::ZERO,
+            wei: U256::ZERO,
+        };
+        match verdict {
+            ForcedVerdict::Ordered { position } => stored(ORDERED, position, None),
+            ForcedVerdict::Executed { transaction_index, transaction_hash, success } => {
+                Self { success, ..stored(EXECUTED, transaction_index, Some(transaction_hash)) }
+            }
+            ForcedVerdict::Credited { to, wei } => Self { to, wei, ..stored(CREDITED, 0, None) },
+            ForcedVerdict::Skipped { reason, transaction_hash } => {
+                stored(SKIPPED, u32::from(reason.code()), transaction_hash)
+            }
+        }
+    }
+}
+
+impl StoredForced {
+    fn into_outcome(self) -> Result<ForcedOutcome, RecordError> {
+        let transaction_hash = required(&self.transaction_hash, "transaction hash")?;
+        let verdict = match self.kind {
+            ORDERED => ForcedVerdict::Ordered { position: self.detail },
+            EXECUTED => ForcedVerdict::Executed {
+                transaction_index: self.detail,
+                transaction_hash: transaction_hash.ok_or(RecordError::Field("transaction hash"))?,
+                success: self.success,
+            },
+            CREDITED => ForcedVerdict::Credited { to: self.to, wei: self.wei },
+            SKIPPED => ForcedVerdict::Skipped { reason: reason(self.detail)?, transaction_hash },
+            _ => return Err(RecordError::Field("kind of a forced outcome")),
+        };
+        let Self { index, item_kind: kind, sender, .. } = self;
+        Ok(ForcedOutcome { index, kind, sender, verdict })
+    }
+}
+
+fn reason(code: u32) -> Result<SkipReason, RecordError> {
+    let reason = u8::try_from(code).ok().and_then(SkipReason::from_code);
+    reason.ok_or(RecordError::Field("skip reason"))
 }
 
 fn optional(bytes: Option<&[u8]>) -> Bytes {

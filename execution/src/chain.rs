@@ -7,7 +7,9 @@ use blindfold_wire::{Block, Genesis, GenesisAccount, executed_root, opening_root
 
 use crate::block::{BlockRecord, ExecutedBlock};
 use crate::contracts;
-use crate::escrow::{self, ESCROW_ADDRESS, MAX_EXECUTED_LAG};
+use crate::escrow::{
+    self, ESCROW_ADDRESS, MAX_EXECUTED_LAG, OUTBOX_ADDRESS, POSTING_POOL_ADDRESS,
+};
 use crate::evm::{BlockFacts, SPEC, empty_header};
 use crate::state::{
     Account, Column, Layer, MemoryStore, Overlay, ParentState, Sealed, StateWrite, StateWrites,
@@ -35,6 +37,12 @@ pub enum GenesisStateError {
     /// An account stands where the protocol puts the escrow.
     #[error("the account at {ESCROW_ADDRESS} is the protocol's: fund payers in `escrow` instead")]
     EscrowTaken,
+    /// An account stands where the protocol puts something of its own.
+    #[error("the account at {address} is the protocol's")]
+    Reserved {
+        /// The address.
+        address: Address,
+    },
     /// Escrow amounts add up to more than 2^256 wei.
     #[error("escrow amounts overflow")]
     EscrowOverflow,
@@ -76,6 +84,7 @@ pub fn genesis_block(genesis: &Genesis) -> Result<ExecutedBlock, GenesisStateErr
         put_account(&mut overlay, account)?;
     }
     put_escrow(&mut overlay, genesis)?;
+    put_settlement(&mut overlay)?;
     let (diff, _) = overlay.finish();
     let Sealed { state_root, mut writes, .. } = seal(&void, &diff, 0, ESCROW_ADDRESS, 1)?;
 
@@ -112,6 +121,7 @@ pub fn genesis_block(genesis: &Genesis) -> Result<ExecutedBlock, GenesisStateErr
             transactions: Vec::new(),
             receipts: Vec::new(),
             outcomes: Vec::new(),
+            forced: Vec::new(),
             opening_root,
             executed_root: executed_root(state_root, opening_root),
         }),
@@ -125,6 +135,9 @@ fn put_account(overlay: &mut Overlay, account: &GenesisAccount) -> Result<(), Ge
     let address = account.address;
     if address == ESCROW_ADDRESS {
         return Err(GenesisStateError::EscrowTaken);
+    }
+    if [OUTBOX_ADDRESS, POSTING_POOL_ADDRESS].contains(&address) {
+        return Err(GenesisStateError::Reserved { address });
     }
     if account.code.first() == Some(&RESERVED_CODE_PREFIX) {
         return Err(GenesisStateError::ReservedCode { address });
@@ -160,6 +173,15 @@ fn put_escrow(overlay: &mut Overlay, genesis: &Genesis) -> Result<(), GenesisSta
         overlay.set_storage(ESCROW_ADDRESS, slot, value)?;
     }
     Ok(())
+}
+
+/// The outbox and the posting pool.
+fn put_settlement(overlay: &mut Overlay) -> Result<(), StoreError> {
+    let code_hash = overlay.set_code(contracts::outbox_runtime_code());
+    overlay.set_account(OUTBOX_ADDRESS, Account { nonce: 1, balance: U256::ZERO, code_hash })?;
+    // With a nonce it stays in the state when it is empty, so that paying into it never creates an account.
+    let pool = Account { nonce: 1, ..Account::default() };
+    overlay.set_account(POSTING_POOL_ADDRESS, pool)
 }
 
 /// The writes that make a block the tip: its hash for `BLOCKHASH`, and the tip itself.

@@ -39,6 +39,16 @@ sol! {
         function parameters() external view returns (uint256 withdrawDelay, bytes32 genesis);
     }
 
+    /// Calls and events of the outbox predeploy.
+    #[derive(Debug, PartialEq, Eq)]
+    interface IOutbox {
+        event Recorded(uint256 indexed index, address indexed sender, address indexed to, uint256 amountWei);
+        error NothingSent();
+        function withdraw(address to) external payable returns (uint256 index);
+        function isRecorded(bytes32 withdrawalHash) external view returns (bool);
+        function count() external view returns (uint256);
+    }
+
     /// Calls and events of the token.
     #[derive(Debug, PartialEq, Eq)]
     interface IToken {
@@ -87,6 +97,12 @@ pub fn escrow_runtime_code() -> Bytes {
     code!("Escrow.runtime.hex")
 }
 
+/// Runtime code of the outbox predeploy.
+#[must_use]
+pub fn outbox_runtime_code() -> Bytes {
+    code!("Outbox.runtime.hex")
+}
+
 /// Creation code of a token whose whole `supply`, in units of 10^-18, goes to its deployer.
 #[must_use]
 pub fn token_creation_code(name: &str, symbol: &str, supply: alloy_primitives::U256) -> Bytes {
@@ -108,6 +124,8 @@ pub fn exchange_creation_code(
 
 /// Interface of the escrow, JSON.
 pub const ESCROW_ABI: &str = include_str!("../contracts/out/Escrow.abi.json");
+/// Interface of the outbox, JSON.
+pub const OUTBOX_ABI: &str = include_str!("../contracts/out/Outbox.abi.json");
 /// Interface of the token, JSON.
 pub const TOKEN_ABI: &str = include_str!("../contracts/out/Token.abi.json");
 /// Interface of the exchange, JSON.

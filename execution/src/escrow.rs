@@ -22,10 +22,19 @@ use std::collections::HashMap;
 use alloy_primitives::{Address, B256, U256, address, keccak256};
 use alloy_rlp::{Decodable, Encodable, Header};
 
+use blindfold_wire::fees::Charge;
+
 use crate::state::{Column, FormerSlot, Overlay, ParentState, StateError, StateWrite, StoreError};
 
 /// Where the escrow contract lives.
 pub const ESCROW_ADDRESS: Address = address!("0x0000000000000000000000000000000000005e00");
+
+/// Where withdrawals to L1 are noted.
+pub const OUTBOX_ADDRESS: Address = address!("0x0000000000000000000000000000000000005e01");
+
+/// Holds what envelopes paid for their posting, until posters are repaid from it. It has no code, and nobody has
+/// its key.
+pub const POSTING_POOL_ADDRESS: Address = address!("0x0000000000000000000000000000000000005e02");
 
 /// A withdrawal takes this many heights more than the lag between ordering and execution.
 pub const WITHDRAW_MARGIN_HEIGHTS: u64 = 8;
@@ -104,16 +113,17 @@ pub(crate) fn take(
     Ok(taken)
 }
 
-/// Ends a charge: of `taken_wei` at most `charge_wei` goes to `beneficiary`, the rest back to the
-/// payer's balance. Returns what was charged.
+/// Ends a charge: of `taken_wei` at most what is due stays taken, the rest goes back to the payer's balance. Of what
+/// stays, the part for posting goes to the posting pool, first, and the rest to `beneficiary`. Returns what was
+/// charged.
 pub(crate) fn settle(
     overlay: &mut Overlay,
     payer: Address,
     taken_wei: U256,
-    charge_wei: U256,
+    due: Charge,
     beneficiary: Address,
 ) -> Result<U256, StoreError> {
-    let charged = charge_wei.min(taken_wei);
+    let (charged, posting) = split(due, taken_wei);
     let refund = taken_wei - charged;
     if !refund.is_zero() {
         let balance = overlay.storage(ESCROW_ADDRESS, balance_slot(payer))?;
@@ -121,8 +131,35 @@ pub(crate) fn settle(
         overlay.set_storage(ESCROW_ADDRESS, balance_slot(payer), balance)?;
         overlay.credit(ESCROW_ADDRESS, refund)?;
     }
-    overlay.credit(beneficiary, charged)?;
+    overlay.credit(POSTING_POOL_ADDRESS, posting)?;
+    overlay.credit(beneficiary, charged - posting)?;
     Ok(charged)
+}
+
+/// What of `taken_wei` is charged, and how much of that pays for posting.
+pub(crate) fn split(due: Charge, taken_wei: U256) -> (U256, U256) {
+    let charged = due.wei.min(taken_wei);
+    (charged, due.posting_wei.min(charged))
+}
+
+/// Adds a deposit that was made on L1 to a payer's balance, as the contract's `deposit` would. False, and nothing
+/// changed, if there cannot be so much wei.
+pub(crate) fn deposit(
+    overlay: &mut Overlay,
+    payer: Address,
+    wei: U256,
+) -> Result<bool, StoreError> {
+    let balance = overlay.storage(ESCROW_ADDRESS, balance_slot(payer))?;
+    let mut contract = overlay.account(ESCROW_ADDRESS)?.unwrap_or_default();
+    let (Some(balance), Some(total)) =
+        (balance.checked_add(wei), contract.balance.checked_add(wei))
+    else {
+        return Ok(false);
+    };
+    contract.balance = total;
+    overlay.set_account(ESCROW_ADDRESS, contract)?;
+    overlay.set_storage(ESCROW_ADDRESS, balance_slot(payer), balance)?;
+    Ok(true)
 }
 
 /// Sets a payer's next envelope nonce.

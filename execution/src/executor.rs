@@ -1,18 +1,32 @@
 //! What execution is, whatever does it.
 
+use std::sync::Arc;
+
 use alloy_primitives::Address;
-use blindfold_wire::{Certified, OpenedBatch, OpenedEnvelope, OrderCommitment};
+use blindfold_wire::{
+    Certified, ForcedError, ForcedSpan, OpenedBatch, OpenedEnvelope, OrderCommitment,
+};
 
 use crate::block::ExecutedBlock;
 use crate::state::{ParentState, StoreError};
 use crate::unsealed::{ExecutionParent, UnsealedBlock};
 
 /// What a block needs that its commitment does not say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlockContext {
     /// The fee address of the leader that the commitment's signature names. Receives envelope
     /// charges and priority fees.
     pub beneficiary: Address,
+    /// The forced items that the height consumes, as its block has them.
+    pub forced: Arc<ForcedSpan>,
+}
+
+impl BlockContext {
+    /// Of a height that consumes no forced items, on a chain on which nothing was ever forced.
+    #[must_use]
+    pub fn without_forced(beneficiary: Address) -> Self {
+        Self { beneficiary, forced: Arc::default() }
+    }
 }
 
 /// Why a height could not be executed. Never anything an envelope holds: that is skipped.
@@ -25,6 +39,14 @@ pub enum ExecutionError {
         height: u64,
         /// Height of the parent state.
         tip: u64,
+    },
+    /// The forced items are not those that the commitment consumes; the caller's mistake.
+    #[error("height {height} consumes other forced items: {source}")]
+    Forced {
+        /// Height of the batch.
+        height: u64,
+        /// What does not agree.
+        source: ForcedError,
     },
     /// The certified base fee does not fit an Ethereum header.
     #[error("base fee of {base_fee_wei} wei does not fit 64 bits")]
@@ -50,11 +72,11 @@ pub enum ExecutionError {
 ///
 /// All implementations give the same bytes for the same input: header, receipts, outcomes, writes.
 pub trait Executor: Send + Sync {
-    /// Begins a height whose positions are still being opened.
+    /// Begins a height whose positions are still being opened. Its forced items run at once.
     ///
     /// # Errors
     ///
-    /// [`ExecutionError`] if the height does not follow `parent`.
+    /// [`ExecutionError`] if the height does not follow `parent`, or consumes other forced items.
     fn begin(
         &self,
         parent: &ExecutionParent,

@@ -13,14 +13,16 @@
 //!
 //! # Steps
 //!
-//! For every envelope, in certified order (protocol §6):
+//! Forced items come first, in the order of the queue on L1: transactions that were not sealed, deposits, and what
+//! posters get back. Then, for every envelope, in certified order (protocol §6):
 //!
 //! 1. take from the payer's escrow what the envelope costs if all its reserved gas stays unused,
 //!    and move the payer's envelope nonce past it;
 //! 2. undecryptable: done. Otherwise decode what was sealed;
 //! 3. validate and run it under Ethereum's rules; what is not valid is **skipped** with a reason,
 //!    never an error of the block, and leaves no trace in it;
-//! 4. give back what the used gas saves of the reservation; the charge goes to the beneficiary.
+//! 4. give back what the used gas saves of the reservation; the charge goes to the beneficiary, but for the part
+//!    that pays for posting, which goes to the posting pool.
 //!
 //! ```text
 //! OpenedBatch ─┐                              ┌─▶ record: header, transactions, receipts, outcomes
@@ -60,7 +62,8 @@ mod tests;
 
 pub use access::{AccessRecord, AccountAccess};
 pub use block::{
-    BLOCK_RECORD_VERSION, BlockRecord, ExecutedBlock, Outcome, Receipt, RecordError, Verdict,
+    BLOCK_RECORD_VERSION, BlockRecord, ExecutedBlock, ForcedOutcome, ForcedVerdict, Outcome, Receipt,
+    RecordError, Verdict,
 };
 pub use chain::{BLOCK_HASH_HEIGHTS, GenesisStateError, genesis_block};
 pub use evm::{

@@ -263,7 +263,7 @@ pub(crate) fn mempool(data: &[u8]) -> bool {
             4 => {
                 let target = BlockTarget {
                     height: height + 1,
-                    base_fee: u128::from(input.u8()) * 100_000_000,
+                    floor: (u128::from(input.u8()) * 100_000_000).into(),
                     max_count: input.below(6),
                     max_bytes: usize::from(input.u16()),
                     max_gas: u64::from(input.u8()) << 16,
@@ -276,7 +276,7 @@ pub(crate) fn mempool(data: &[u8]) -> bool {
                     let account = accounts.entry(envelope.payer()).or_default();
                     account.0 = account.0.max(envelope.header().payer_nonce + 1);
                 }
-                pool.on_height(height, target.base_fee, &ordered, &accounts);
+                pool.on_height(height, target.floor, &ordered, &accounts);
                 for envelope in &chosen {
                     assert!(!pool.contains(&envelope.id()), "ordered, and still pooled");
                 }
@@ -339,7 +339,7 @@ fn check_candidates(
         let nonce = next.entry(envelope.payer()).or_insert_with(|| accounts[&envelope.payer()].0);
         assert_eq!(header.payer_nonce, *nonce, "a gap, or out of turn");
         *nonce += 1;
-        assert!(header.max_fee_per_gas >= target.base_fee);
+        assert!(header.max_fee_per_gas >= target.floor.least_max_fee);
         assert!(header.expiry_height >= target.height);
         assert_eq!(pool.status(&envelope.id()), Some(PoolStatus::Pending));
     }

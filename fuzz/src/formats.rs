@@ -7,9 +7,11 @@ use crate::{
     world::{COMMITTEE, PUBLIC, RULES},
 };
 use blindfold_wire::{
-    AdmissionReceipt, Block, CheckedEnvelope, Envelope, Evidence, Genesis, MerkleProof, OpeningSet,
-    OrderCommitment, ShareBundle, Signature65, SignedBundleHeader, SignedCommitment, SignedReceipt,
-    SigningKey, TxStatus, bundle::BundleHeader, decode_opening, encode_opening, opening_hash,
+    AdmissionReceipt, Block, CheckedEnvelope, Envelope, Evidence, ForcedItem, ForcedSpan, Genesis,
+    MAX_GAS_CLASS, MerkleProof, OpeningSet, OrderCommitment, ShareBundle, Signature65, SignedBundleHeader, SignedCommitment, SignedReceipt,
+    SigningKey, TxStatus, bundle::BundleHeader, decode_opening, encode_opening,
+    forced::{MAX_FORCED_BYTES_PER_HEIGHT, taken_at_once},
+    opening_hash,
     share_leaf, share_proof, shares_root,
 };
 
@@ -58,6 +60,36 @@ pub(crate) fn block(data: &[u8]) -> bool {
         }
         (Err(error), Ok(_)) => panic!("envelopes are good, the shape is not: {error}"),
         (_, Err(_)) => {}
+    }
+    true
+}
+
+/// A forced item, and what ordering and execution ask of it before anything is checked.
+pub(crate) fn forced_item(data: &[u8]) -> bool {
+    let decoded = canonical(data, |data| ForcedItem::decode(data).ok(), ForcedItem::encode);
+    let Some(item) = decoded else { return false };
+    assert!(item.encode().len() <= item.size_bytes());
+    let _ = (item.hash(), item.credit());
+    assert!(item.reserved_gas() <= MAX_GAS_CLASS);
+    assert_eq!(taken_at_once([&item], &COMMITTEE.genesis.params), 1, "the queue stops");
+    true
+}
+
+pub(crate) fn forced_span(data: &[u8]) -> bool {
+    let decoded = canonical(data, |data| ForcedSpan::decode(data).ok(), ForcedSpan::encode);
+    let Some(span) = decoded else { return false };
+    // Bound to a commitment that follows its parent, if its items follow each other.
+    if let Some(parent) = span.parent().filter(|parent| parent.forced_cursor < u64::MAX / 2) {
+        let (forced_cursor, forced_hash) = span.head();
+        let commitment = OrderCommitment {
+            parent: parent.digest(),
+            forced_cursor,
+            forced_hash,
+            ..OrderCommitment::default()
+        };
+        let expected = (parent.forced_cursor..).zip(span.items());
+        let follow = expected.fold(true, |follow, (index, item)| follow && index == item.index);
+        assert_eq!(span.check(&commitment).is_ok(), follow && span.size_bytes() <= MAX_FORCED_BYTES_PER_HEIGHT);
     }
     true
 }

@@ -49,6 +49,8 @@ targets![
     formats::commitment,
     formats::signed_commitment,
     formats::block,
+    formats::forced_item,
+    formats::forced_span,
     formats::bundle_header,
     formats::signed_bundle_header,
     formats::bundle,

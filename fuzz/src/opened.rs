@@ -169,7 +169,7 @@ pub(crate) fn execution(data: &[u8]) -> bool {
         (envelope.clone(), opening)
     });
     let batch = OpenedBatch::new(certified[count].clone(), items.collect()).expect("as ordered");
-    let context = BlockContext { beneficiary: Address::repeat_byte(0xbe) };
+    let context = BlockContext::without_forced(Address::repeat_byte(0xbe));
     let executor = SequentialExecutor::new(&COMMITTEE.genesis);
     let block = executor.execute(state, &batch, &context).expect("no content is an error");
     assert_eq!(executor.execute(state, &batch, &context).expect("again"), block);

@@ -17,7 +17,7 @@ use blindfold_execution::{
         execute_on, replay,
     },
 };
-use blindfold_wire::{Block, OpenedBatch};
+use blindfold_wire::{Address, Block, ForcedItem, OpenedBatch, U256};
 use std::{
     num::NonZeroUsize,
     sync::{Arc, LazyLock},
@@ -25,6 +25,9 @@ use std::{
 
 /// Envelopes in the block.
 const COUNT: usize = 4;
+
+/// Forced items of the block.
+const FORCED: usize = 2;
 
 /// A block on top of genesis, with all that is made of it.
 struct Truth {
@@ -56,12 +59,17 @@ static TRUTH: LazyLock<Truth> = LazyLock::new(|| {
     assert_eq!(items.len(), COUNT);
     let envelopes: Vec<_> = items.iter().map(|(envelope, _)| envelope.clone()).collect();
     let openings: Vec<_> = items.iter().map(|(_, opening)| opening.clone()).collect();
-    let commitment = COMMITTEE.commitment(&GENESIS_COMMITMENT, &envelopes);
+    // A deposit, and a transaction that is none.
+    let item = |index, kind, data| ForcedItem { index, kind, sender: Address::ZERO, data };
+    let deposit = [&[7; 20][..], &U256::from(5).to_be_bytes::<32>()].concat();
+    let forced = vec![item(0, 2, deposit.into()), item(1, 1, b"no transaction".to_vec().into())];
+    assert_eq!(forced.len(), FORCED);
+    let (commitment, forced) = COMMITTEE.forcing(&GENESIS_COMMITMENT, forced, &envelopes);
     let certificate = COMMITTEE.certificate(&commitment);
     let certified = COMMITTEE.certify(commitment.clone());
     let batch = OpenedBatch::new(certified, items).expect("as ordered");
     let beneficiary = genesis.committee.members[0].fee_address;
-    let context = BlockContext { beneficiary };
+    let context = BlockContext { beneficiary, forced: Arc::new(forced.clone()) };
     let block = SequentialExecutor::new(genesis)
         .execute(&state, &batch, &context)
         .expect("no content is an error");
@@ -74,6 +82,7 @@ static TRUTH: LazyLock<Truth> = LazyLock::new(|| {
     let ordered = Block {
         commitment: commitment.sign(&COMMITTEE.members[0].signer),
         envelopes: envelopes.iter().map(|envelope| envelope.bytes().clone()).collect(),
+        forced,
     };
     let file = ReplayFile::new(&ReplayParts {
         genesis,
@@ -152,7 +161,7 @@ fn changed(data: &[u8]) -> ExecutionWitness {
 /// A block access list as a hint: the block is the same, and only the true list counts as right.
 pub(crate) fn access_list(data: &[u8]) -> bool {
     let truth = &*TRUTH;
-    let decode = |data: &[u8]| BlockAccessList::decode(data, COUNT).ok();
+    let decode = |data: &[u8]| BlockAccessList::decode(data, FORCED + COUNT).ok();
     let Some(list) = canonical(data, decode, |list| list.encode().to_vec()) else { return false };
     let threads = NonZeroUsize::MIN;
     let ordinary = SequentialExecutor::new(&COMMITTEE.genesis);

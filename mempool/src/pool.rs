@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use blindfold_wire::{Address, B256, Bytes, checked::CheckedEnvelope};
+use blindfold_wire::{Address, B256, Bytes, Floor, checked::CheckedEnvelope};
 
 use crate::{
     account::AccountView,
@@ -80,7 +80,7 @@ pub struct Mempool {
     by_id: HashMap<B256, (Address, u64)>,
     by_expiry: BTreeSet<(u64, B256)>,
     by_score: BTreeSet<(Score, Address)>,
-    base_fee: u128,
+    floor: Floor,
     bytes: usize,
     changes: Vec<Change>,
     ended: Ended,
@@ -89,7 +89,7 @@ pub struct Mempool {
 impl Mempool {
     /// An empty pool.
     pub fn new(config: MempoolConfig) -> Self {
-        let base_fee = config.params.initial_base_fee;
+        let floor = config.params.initial_base_fee.into();
         let ended = Ended::new(config.max_ended);
         Self {
             config,
@@ -97,7 +97,7 @@ impl Mempool {
             by_id: HashMap::new(),
             by_expiry: BTreeSet::new(),
             by_score: BTreeSet::new(),
-            base_fee,
+            floor,
             bytes: 0,
             changes: Vec::new(),
             ended,
@@ -149,19 +149,19 @@ impl Mempool {
         restored
     }
 
-    /// Reports a finalized height: its envelopes, the base fee of the next height, and the accounts after
+    /// Reports a finalized height: its envelopes, what the next height asks for, and the accounts after
     /// it. Drops what was ordered, what expired, and what the payers concerned can no longer pay.
     pub fn on_height(
         &mut self,
         height: u64,
-        next_base_fee: u128,
+        next: impl Into<Floor>,
         ordered: &[OrderedEnvelope],
         accounts: &impl AccountView,
     ) {
         self.on_ordered(height, ordered);
         self.prune_expired(height);
         self.revalidate(ordered.iter().map(|envelope| envelope.payer), accounts);
-        self.set_base_fee(next_base_fee);
+        self.set_floor(next);
     }
 
     /// Drops the envelopes of a finalized height, and any other with a nonce that height used up.
@@ -230,12 +230,13 @@ impl Mempool {
         }
     }
 
-    /// Sets the base fee that decides which envelopes are underpriced, and hence go first, in wei per gas.
-    pub fn set_base_fee(&mut self, base_fee: u128) {
-        if base_fee == self.base_fee {
+    /// Sets what decides which envelopes are underpriced, and hence go first.
+    pub fn set_floor(&mut self, floor: impl Into<Floor>) {
+        let floor = floor.into();
+        if floor == self.floor {
             return;
         }
-        self.base_fee = base_fee;
+        self.floor = floor;
         let payers: Vec<_> = self.queues.keys().copied().collect();
         for payer in payers {
             self.reindex(payer);
@@ -416,9 +417,9 @@ impl Mempool {
     ) -> Result<Vec<(Address, u64)>, Rejection> {
         let mut bytes = self.bytes + newcomer.cost_bytes;
         let mut count = self.len() + 1;
-        let mut worth = Queue::starting_at(next_nonce).score_with(newcomer, self.base_fee);
+        let mut worth = Queue::starting_at(next_nonce).score_with(newcomer, &self.floor);
         if let Some(queue) = self.queues.get(&payer) {
-            worth = queue.score_with(newcomer, self.base_fee);
+            worth = queue.score_with(newcomer, &self.floor);
             if let Some(replaced) = queue.get(newcomer.nonce()) {
                 bytes -= replaced.cost_bytes;
                 count -= 1;
@@ -451,7 +452,7 @@ impl Mempool {
             victims.push((owner, victim.nonce()));
             bytes -= victim.cost_bytes;
             count -= 1;
-            if let Some(score) = queue.score(kept - 1, self.base_fee) {
+            if let Some(score) = queue.score(kept - 1, &self.floor) {
                 reduced.insert((score, owner, kept - 1));
             }
         }
@@ -477,7 +478,7 @@ impl Mempool {
         if let Some(score) = queue.indexed.take() {
             self.by_score.remove(&(score, payer));
         }
-        match queue.score(queue.len(), self.base_fee) {
+        match queue.score(queue.len(), &self.floor) {
             None => {
                 self.queues.remove(&payer);
             }
@@ -513,7 +514,7 @@ impl Mempool {
         assert_eq!(self.queues.len(), self.by_score.len());
         for (payer, queue) in &self.queues {
             assert!((1..=self.config.max_per_payer).contains(&queue.len()));
-            let score = queue.score(queue.len(), self.base_fee);
+            let score = queue.score(queue.len(), &self.floor);
             assert_eq!(score, queue.indexed);
             assert!(self.by_score.contains(&(score.unwrap(), *payer)));
             let reserved =

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use blindfold_wire::{B256, U256, checked::CheckedEnvelope, fees, genesis::ChainParams};
+use blindfold_wire::{B256, Floor, U256, checked::CheckedEnvelope, fees, genesis::ChainParams};
 
 use crate::config::ENTRY_OVERHEAD_BYTES;
 
@@ -41,8 +41,13 @@ impl Entry {
         self.envelope.envelope().header.expiry_height
     }
 
-    fn score(&self, base_fee: u128, contiguous: bool) -> Score {
-        let effective = self.envelope.envelope().header.effective_priority_fee(base_fee);
+    /// Effective priority fee, wei per gas; `None` if the offer is not enough.
+    pub(crate) fn priority_fee(&self, floor: &Floor) -> Option<u128> {
+        floor.priority_fee(self.max_fee(), self.max_priority_fee())
+    }
+
+    fn score(&self, floor: &Floor, contiguous: bool) -> Score {
+        let effective = self.priority_fee(floor);
         let readiness = match (contiguous, effective) {
             (false, _) => Readiness::Gapped,
             (true, None) => Readiness::Underpriced,
@@ -125,7 +130,7 @@ impl Queue {
 
     /// What the pool loses with the last of the first `kept` envelopes: an envelope is worth no more than
     /// the cheapest that has to be ordered before it. `None` for no envelopes.
-    pub(crate) fn score(&self, kept: usize, base_fee: u128) -> Option<Score> {
+    pub(crate) fn score(&self, kept: usize, floor: &Floor) -> Option<Score> {
         let mut expected = self.next_nonce;
         let mut contiguous = true;
         self.entries
@@ -134,13 +139,13 @@ impl Queue {
             .map(|entry| {
                 contiguous &= entry.nonce() == expected;
                 expected = entry.nonce().saturating_add(1);
-                entry.score(base_fee, contiguous)
+                entry.score(floor, contiguous)
             })
             .min()
     }
 
     /// The score of `newcomer` as if it stood in this queue, in place of any with its nonce.
-    pub(crate) fn score_with(&self, newcomer: &Entry, base_fee: u128) -> Score {
+    pub(crate) fn score_with(&self, newcomer: &Entry, floor: &Floor) -> Score {
         let mut expected = self.next_nonce;
         let mut contiguous = true;
         let mut lowest: Option<Score> = None;
@@ -148,9 +153,9 @@ impl Queue {
         for entry in before.chain([newcomer]) {
             contiguous &= entry.nonce() == expected;
             expected = entry.nonce().saturating_add(1);
-            let score = entry.score(base_fee, contiguous);
+            let score = entry.score(floor, contiguous);
             lowest = Some(lowest.map_or(score, |low| low.min(score)));
         }
-        lowest.unwrap_or_else(|| newcomer.score(base_fee, false))
+        lowest.unwrap_or_else(|| newcomer.score(floor, false))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{cmp::Reverse, collections::BinaryHeap};
 
-use blindfold_wire::{Address, B256, U256, checked::CheckedEnvelope};
+use blindfold_wire::{Address, B256, Floor, U256, checked::CheckedEnvelope};
 
 use crate::{account::AccountView, pool::Mempool, queue::Entry};
 
@@ -11,8 +11,8 @@ use crate::{account::AccountView, pool::Mempool, queue::Entry};
 pub struct BlockTarget {
     /// Its height.
     pub height: u64,
-    /// Its base fee, wei per gas.
-    pub base_fee: u128,
+    /// What its envelopes must offer.
+    pub floor: Floor,
     /// Most envelopes it may hold.
     pub max_count: usize,
     /// Most bytes its envelopes may have together.
@@ -33,7 +33,7 @@ struct Head {
 
 impl Mempool {
     /// Chooses a set for a block, best fee first: per payer a run of contiguous nonces from
-    /// `accounts.next_nonce` on, unexpired, at or above the base fee and covered by the escrow.
+    /// `accounts.next_nonce` on, unexpired, at or above what the height asks for and covered by the escrow.
     ///
     /// `accounts` are those at the block's *parent*, finalized or not. What an ancestor in flight already
     /// holds is thereby left out, and comes back by itself if that ancestor is abandoned.
@@ -84,8 +84,7 @@ impl Mempool {
         target: &BlockTarget,
     ) -> Option<Head> {
         let entry = self.entry(&payer, nonce)?;
-        let priority_fee =
-            entry.envelope.envelope().header.effective_priority_fee(target.base_fee)?;
+        let priority_fee = entry.priority_fee(&target.floor)?;
         let orderable =
             entry.expiry_height() >= target.height && entry.max_charge_wei <= budget_wei;
         orderable.then_some(Head {

@@ -87,7 +87,7 @@ fn id(spec: Spec) -> B256 {
 }
 
 fn target() -> BlockTarget {
-    BlockTarget { height: 1, base_fee: GWEI, max_count: 100, max_bytes: 1 << 20, max_gas: u64::MAX }
+    BlockTarget { height: 1, floor: GWEI.into(), max_count: 100, max_bytes: 1 << 20, max_gas: u64::MAX }
 }
 
 #[test]
@@ -248,7 +248,7 @@ fn gapped_and_underpriced_go_before_any_ready_one() {
     for spec in [gapped, underpriced, ready] {
         admit(&mut pool, spec, &rich()).unwrap();
     }
-    pool.set_base_fee(3 * GWEI);
+    pool.set_floor(3 * GWEI);
     pool.assert_consistent();
     assert_eq!(admit(&mut pool, spec(3, 0, 5, 1), &rich()).unwrap().evicted, [id(gapped)]);
     assert_eq!(admit(&mut pool, spec(4, 0, 5, 1), &rich()).unwrap().evicted, [id(underpriced)]);
@@ -322,7 +322,7 @@ fn candidates_respect_every_limit() {
     let ids = |target: BlockTarget| -> Vec<B256> {
         pool.candidates(&rich(), &target).iter().map(CheckedEnvelope::id).collect()
     };
-    let base = BlockTarget { base_fee: 3 * GWEI, ..target() };
+    let base = BlockTarget { floor: (3 * GWEI).into(), ..target() };
     assert_eq!(ids(base), [id(dear), id(behind), id(cheap)], "gapped and underpriced are left out");
     assert_eq!(ids(BlockTarget { max_count: 1, ..base }), [id(dear)]);
     let gas = envelope(dear).header().gas_limit;
@@ -407,7 +407,7 @@ fn reference(pool: &Mempool, accounts: &Accounts, target: &BlockTarget) -> Vec<B
                 let fits = header.payer_nonce == *nonce
                     && header.expiry_height >= target.height
                     && charge <= *escrow;
-                let fee = fits.then(|| header.effective_priority_fee(target.base_fee)).flatten()?;
+                let fee = fits.then(|| header.effective_priority_fee(target.floor.base_fee)).flatten()?;
                 Some((fee, std::cmp::Reverse(envelope.id()), envelope.payer(), charge))
             })
             .max();
@@ -451,7 +451,7 @@ proptest! {
                 }
                 Step::Order { count, poor } => {
                     height += 1;
-                    let target = BlockTarget { height, base_fee, max_count: count, ..target() };
+                    let target = BlockTarget { height, floor: base_fee.into(), max_count: count, ..target() };
                     // At the parent less may be left than at the finalized tip.
                     let mut parent = accounts.clone();
                     for account in parent.values_mut().filter(|_| poor) {
@@ -487,7 +487,7 @@ proptest! {
                 }
                 Step::BaseFee(gwei) => {
                     base_fee = gwei * GWEI;
-                    pool.set_base_fee(base_fee);
+                    pool.set_floor(base_fee);
                 }
             }
             pool.assert_consistent();

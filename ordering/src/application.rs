@@ -7,11 +7,12 @@
 //!                                         ancestors above h−k
 //!                                         executed(h−k) ........ waits ──▶ execution
 //!                                         candidates ◀───────────────────  mempool
+//!                                         due forced items ◀─────────────  L1, as far as it is final
 //!                                         rule::select
 //!             block ◀──────────────────   sign_proposal ... journal first ▶ signing journal
 //!
 //!   member    verify(view, block) ─────▶  objective rules: no ──▶ false
-//!                                         clock, executed(h−k): wait, never false
+//!                                         clock, L1, executed(h−k): wait, never false
 //!             true / false ◀───────────   order rule, executed root
 //! ```
 
@@ -19,15 +20,17 @@ use crate::{
     block::{BlockGate, OrderedBlock, from_digest},
     engine::{Digest, Identity, OrderingScheme},
     gossip::WatchHandle,
-    rule::{self, RuleContext},
+    l1::{L1Block, L1View},
+    rule::{self, RuleContext, Selection},
     validity::{
-        Executed, LeaderBook, Link, Pending, Surroundings, Verdict, bounds, candidate,
+        Executed, ForcedCandidates, LeaderBook, Link, Pending, Surroundings, Verdict, bounds, candidate,
         certified_height, next_base_fee, reference_height, replay, validate,
     },
 };
 use alloy_primitives::{Address, B256, Bytes};
 use blindfold_wire::{
-    Block, BlockError, ChainParams, CheckedEnvelope, Genesis, OrderCommitment, order_root,
+    Block, BlockError, ChainParams, CheckedEnvelope, Floor, ForcedItem, ForcedSpan, Genesis,
+    OrderCommitment, Prices, SigningKey, order_root,
 };
 use commonware_consensus::{
     Heightable as _, Viewable as _, marshal::ancestry::Ancestry, simplex::types::Context,
@@ -73,6 +76,16 @@ pub trait ChainHooks: Clone + Send + Sync + 'static {
     /// [`BlockError`] of the first envelope that is not valid: permanent.
     fn check_envelopes(&self, block: &Block) -> Result<Vec<CheckedEnvelope>, BlockError>;
 
+    /// Checks the envelopes that forced items hold: one verdict for each item, `None` for an item that holds no valid
+    /// envelope. The same at every member.
+    fn check_forced(&self, items: &[ForcedItem]) -> Vec<Option<CheckedEnvelope>>;
+
+    /// What this member knows of L1 now.
+    fn l1_view(&self) -> Arc<L1View>;
+
+    /// Resolves when [`Self::l1_view`] is another than the one with this [`L1View::version`].
+    fn l1_changed(&self, version: u64) -> impl Future<Output = ()> + Send;
+
     /// The block this member already signed for (epoch, view), from the signing journal.
     fn signed_proposal(&self, epoch: u64, view: u64) -> impl Future<Output = Option<Block>> + Send;
 
@@ -89,6 +102,17 @@ pub struct Proposal {
     pub commitment: OrderCommitment,
     /// Encoded envelopes in order.
     pub envelopes: Vec<Bytes>,
+    /// The forced items that the height consumes.
+    pub forced: ForcedSpan,
+}
+
+impl Proposal {
+    /// The block, signed.
+    #[must_use]
+    pub fn sign(self, key: &SigningKey) -> Block {
+        let Self { commitment, envelopes, forced } = self;
+        Block { commitment: commitment.sign(key), envelopes, forced }
+    }
 }
 
 /// The application. Cheap to clone.
@@ -165,12 +189,14 @@ impl<H: ChainHooks> Application<H> {
     }
 
     fn check(&self, block: &OrderedBlock) -> Result<Link, BlockError> {
+        let hooks = &self.shared.hooks;
         let checked = if block.commitment().height == 0 {
             Vec::new()
         } else {
-            self.shared.hooks.check_envelopes(block.block())?
+            hooks.check_envelopes(block.block())?
         };
-        Ok(Link::new(block, &checked, &self.shared.params))
+        let forced = hooks.check_forced(block.block().forced.items());
+        Ok(Link::new(block, &checked, &forced, &self.shared.params))
     }
 
     /// Parent first, then older ancestors down to above `reference`. `None` if the ancestry ends early
@@ -222,39 +248,54 @@ impl<H: ChainHooks> Application<H> {
         let idle_until =
             clock.current() + Duration::from_millis(shared.params.idle_block_interval_ms);
 
-        let (executed, chosen) = loop {
+        let (executed, l1_block, forced, chosen) = loop {
+            let l1 = shared.hooks.l1_view();
+            let (l1_block, forced) = self.due(&l1, &parent.commitment, unix_ms(clock.current()));
             let offered = shared.hooks.candidates();
             let payers = since
                 .iter()
                 .flat_map(Link::payers)
+                .chain(forced.payers())
                 .chain(offered.iter().map(CheckedEnvelope::payer))
                 .collect();
             let executed = shared.hooks.executed(reference, payers).await;
             let accounts = replay(&executed.accounts, since);
             let candidates: Vec<_> =
                 offered.iter().map(|envelope| candidate(envelope, &shared.params)).collect();
+            let prices = Prices { base_fee, l1_base_fee: l1_block.base_fee };
             let context = RuleContext {
                 parent: parent_digest,
                 height,
-                base_fee,
+                floor: Floor::new(&shared.params, prices),
                 accounts: &accounts,
-                bounds: bounds(&shared.params),
+                bounds: bounds(&shared.params, &forced.span),
             };
-            let chosen: Vec<CheckedEnvelope> = rule::select(&candidates, &context)
+            let Selection { forced: first, chosen } =
+                rule::select(&forced.envelopes, &candidates, &context);
+            // An envelope that was forced is the item's data.
+            let items = forced.span.items();
+            let first = first.into_iter().filter_map(|index| {
+                let id = forced.envelopes.get(index)?.as_ref()?.id;
+                Some((id, items.get(index)?.data.clone()))
+            });
+            let then = chosen
                 .into_iter()
-                .map(|index| offered[index].clone())
-                .collect();
-            if !chosen.is_empty() || clock.current() >= idle_until {
-                break (executed, chosen);
+                .map(|index| (offered[index].id(), offered[index].bytes().clone()));
+            let chosen: Vec<(B256, Bytes)> = first.chain(then).collect();
+            let idle = chosen.is_empty() && items.is_empty();
+            if !idle || clock.current() >= idle_until {
+                break (executed, l1_block, forced.span, chosen);
             }
             // Idle: keep a pace, but start at once when there is work.
             select! {
                 _ = shared.hooks.new_candidates() => {},
+                _ = shared.hooks.l1_changed(l1.version()) => {},
                 _ = clock.sleep_until(idle_until) => {},
             }
         };
 
-        let ids: Vec<B256> = chosen.iter().map(CheckedEnvelope::id).collect();
+        let (ids, envelopes): (Vec<B256>, Vec<Bytes>) = chosen.into_iter().unzip();
+        let (forced_cursor, forced_hash) = forced.head();
         let commitment = OrderCommitment {
             chain_id: shared.chain_id,
             settlement: shared.settlement,
@@ -267,20 +308,42 @@ impl<H: ChainHooks> Application<H> {
             base_fee,
             count: u32::try_from(ids.len()).ok()?,
             order_root: order_root(&ids),
-            l1_block: 0,
-            l1_base_fee: 0,
-            forced_cursor: 0,
-            forced_hash: B256::ZERO,
+            l1_block: l1_block.number,
+            l1_base_fee: l1_block.base_fee,
+            forced_cursor,
+            forced_hash,
             executed_root: match certified_height(&shared.params, height) {
                 Some(_) => executed.executed_root,
                 None => B256::ZERO,
             },
         };
-        let envelopes = chosen.iter().map(|envelope| envelope.bytes().clone()).collect();
-        let block = shared.hooks.sign_proposal(Proposal { commitment, envelopes }).await?;
+        let (count, items) = (ids.len(), forced.items().len());
+        let proposal = Proposal { commitment, envelopes, forced };
+        let block = shared.hooks.sign_proposal(proposal).await?;
         let block = Self::resume(block, parent_digest, view)?;
-        debug!(target: "blindfold::ordering", height, view, count = ids.len(), "proposing");
+        debug!(target: "blindfold::ordering", height, view, count, forced = items, "proposing");
         Some(block)
+    }
+
+    /// The L1 block to name after `parent`, and the forced items that are due there.
+    fn due(
+        &self,
+        l1: &L1View,
+        parent: &OrderCommitment,
+        now_ms: u64,
+    ) -> (L1Block, ForcedCandidates) {
+        let shared = &*self.shared;
+        let standing = L1Block { number: parent.l1_block, base_fee: parent.l1_base_fee };
+        if shared.settlement.is_zero() {
+            return (standing, ForcedCandidates::default());
+        }
+        let newest = l1.settled(now_ms).filter(|block| block.number > standing.number);
+        let named = newest.unwrap_or(standing);
+        let due = l1.due(parent.forced_cursor, named.number, &shared.params).unwrap_or_default();
+        let items: Vec<ForcedItem> = due.into_iter().cloned().collect();
+        let checked = shared.hooks.check_forced(&items);
+        let span = ForcedSpan::after(parent, items);
+        (named, ForcedCandidates::new(span, &checked, &shared.params))
     }
 
     /// A journaled block, if it still extends the parent that the engine asks for.
@@ -331,7 +394,9 @@ impl<H: ChainHooks> Application<H> {
         };
         let since = above(&links, reference);
         let mut executed = None;
+        let mut told = None;
         loop {
+            let l1 = shared.hooks.l1_view();
             let around = Surroundings {
                 params: &shared.params,
                 leaders: &shared.leaders,
@@ -340,6 +405,7 @@ impl<H: ChainHooks> Application<H> {
                 since,
                 executed: executed.as_ref(),
                 now_ms: unix_ms(clock.current()),
+                l1: &l1,
             };
             match validate(signed, &link, &around) {
                 Verdict::Valid => return true,
@@ -349,6 +415,14 @@ impl<H: ChainHooks> Application<H> {
                 }
                 Verdict::Pending(Pending::Clock { wait_ms }) => {
                     clock.sleep(Duration::from_millis(wait_ms)).await;
+                }
+                Verdict::Pending(Pending::L1(wait)) => {
+                    if told != Some(wait) {
+                        let reason = Pending::L1(wait);
+                        info!(target: "blindfold::ordering", height, view, %reason, "proposal waits");
+                        told = Some(wait);
+                    }
+                    shared.hooks.l1_changed(l1.version()).await;
                 }
                 Verdict::Pending(Pending::Execution { height }) => {
                     let payers = since.iter().flat_map(Link::payers).chain(link.payers()).collect();

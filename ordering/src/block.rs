@@ -7,6 +7,9 @@
 //! something worthless under a good digest, which it might even store. The [`BlockGate`] closes that:
 //! where blocks enter from peers, decoding also runs the gate, and a spoiled block is refused like any
 //! other garbage, at the cost of the peer that sent it.
+//!
+//! Forced items are under the digest, by way of the parent's commitment, which comes with them; decoding checks
+//! that, too.
 
 use crate::engine::Digest;
 use alloy_primitives::B256;
@@ -69,7 +72,7 @@ impl OrderedBlock {
     ///
     /// # Errors
     ///
-    /// [`BlockError::Shape`] if count or order root differ from the envelopes.
+    /// [`BlockError::Shape`] if count or order root differ from the envelopes, or the forced items are others.
     pub fn new(block: blindfold_wire::Block) -> Result<Self, BlockError> {
         block.validate_shape().map_err(BlockError::Shape)?;
         let encoded = Bytes::from(block.encode());
@@ -208,7 +211,7 @@ impl BoundedBlock for OrderedBlock {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use blindfold_wire::{Block as WireBlock, SigningKey, testkit::TestCommittee};
+    use blindfold_wire::{Block as WireBlock, ForcedSpan, SigningKey, testkit::TestCommittee};
     use commonware_codec::{Decode as _, DecodeExt as _, Encode as _};
 
     struct Strict(bool);
@@ -227,6 +230,7 @@ mod tests {
         WireBlock {
             commitment: commitment.sign(&committee.members[0].signer),
             envelopes: vec![envelope.bytes().clone()],
+            forced: ForcedSpan::none(),
         }
     }
 

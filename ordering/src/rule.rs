@@ -16,9 +16,16 @@
 //!   payer C:  n3 fee 5                     ... then A.n7, and only then A.n8
 //! ```
 //!
-//! An envelope is *orderable* if its maximum fee covers the base fee, it has not expired, its nonce
-//! continues its payer's, and the payer's escrow budget covers its maximum charge together with
+//! An envelope is *orderable* if its maximum fee covers the base fee and the posting of its bytes to L1, it has not
+//! expired, its nonce continues its payer's, and the payer's escrow budget covers its maximum charge together with
 //! everything the payer has ordered since the budget was read.
+//!
+//! # Forced envelopes
+//!
+//! Envelopes that come in through the queue on L1 (*forced*) stand in front, in the order of the queue. Each that is
+//! orderable where its turn is gets the next position; one that is not has none and is consumed without. That is
+//! no choice of the leader's: [`take_forced`] says which. What is left of the block and of the payers' accounts
+//! is for the rule above.
 //!
 //! # Use
 //!
@@ -29,6 +36,7 @@
 //! Both are pure functions of public data: no clock, no mempool, no randomness.
 
 use alloy_primitives::{Address, B256, U256, keccak256};
+use blindfold_wire::Floor;
 use std::{
     cmp::{Ordering, Reverse},
     collections::{BTreeMap, BinaryHeap},
@@ -55,15 +63,6 @@ pub struct Candidate {
     pub size_bytes: usize,
     /// The most that ordering it can cost the payer, in wei.
     pub max_charge: U256,
-}
-
-impl Candidate {
-    /// Effective priority fee under `base_fee`, wei per gas. `None` if the maximum fee does not
-    /// cover the base fee.
-    pub fn effective_priority_fee(&self, base_fee: u128) -> Option<u128> {
-        let room = self.max_fee_per_gas.checked_sub(base_fee)?;
-        Some(room.min(self.max_priority_fee_per_gas))
-    }
 }
 
 /// A payer's ordering account: where its nonces continue and what it can still pay for.
@@ -109,8 +108,8 @@ pub struct RuleContext<'a> {
     pub parent: B256,
     /// Height that is being ordered.
     pub height: u64,
-    /// Base fee of this height, wei per gas.
-    pub base_fee: u128,
+    /// What an envelope must offer at this height.
+    pub floor: Floor,
     /// Payers' accounts at the parent.
     pub accounts: &'a Accounts,
     /// Block bounds.
@@ -144,8 +143,14 @@ pub enum OrderError {
         /// The bound.
         limit: u64,
     },
-    /// The envelope's maximum fee does not cover the base fee.
-    #[error("position {position}: maximum fee is below the base fee")]
+    /// Another envelope stands where a forced one belongs.
+    #[error("position {position}: a forced envelope belongs here")]
+    Forced {
+        /// Position in the list.
+        position: usize,
+    },
+    /// The envelope's maximum fee does not cover the base fee, or not the posting of its bytes.
+    #[error("position {position}: maximum fee is below the base fee or the price of posting")]
     Underpriced {
         /// Position in the list.
         position: usize,
@@ -212,23 +217,100 @@ pub fn tie_hash(parent: &B256, id: &B256) -> B256 {
     keccak256(bytes)
 }
 
+impl RuleContext<'_> {
+    /// Effective priority fee of a candidate whose maximum fee covers what it must.
+    fn priority_fee(&self, candidate: &Candidate) -> Option<u128> {
+        self.floor.priority_fee(candidate.max_fee_per_gas, candidate.max_priority_fee_per_gas)
+    }
+}
+
 fn head(candidates: &[Candidate], index: usize, context: &RuleContext<'_>) -> Option<HeadKey> {
     let candidate = &candidates[index];
     Some(HeadKey {
-        priority_fee: candidate.effective_priority_fee(context.base_fee)?,
+        priority_fee: context.priority_fee(candidate)?,
         tie: Reverse(tie_hash(&context.parent, &candidate.id)),
         index,
     })
 }
 
-/// Chooses from `candidates` what fits into a block and returns their indices in the only valid
+/// What a block holds already, and the accounts that this changed.
+#[derive(Debug, Default)]
+struct Filled {
+    count: usize,
+    bytes: usize,
+    gas: u64,
+    accounts: BTreeMap<Address, Account>,
+}
+
+impl Filled {
+    fn account(&self, payer: &Address, context: &RuleContext<'_>) -> Account {
+        let changed = self.accounts.get(payer).or_else(|| context.accounts.get(payer));
+        changed.copied().unwrap_or_default()
+    }
+
+    /// Whether there is room in the block for one more, and in its payer's budget.
+    fn fits(&self, candidate: &Candidate, account: &Account, bounds: &Bounds) -> bool {
+        self.count < bounds.max_count
+            && self.bytes.saturating_add(candidate.size_bytes) <= bounds.max_bytes
+            && self.gas.saturating_add(candidate.gas_limit) <= bounds.max_gas
+            && account.budget >= candidate.max_charge
+    }
+
+    fn add(&mut self, candidate: &Candidate, account: Account) {
+        self.count += 1;
+        self.bytes = self.bytes.saturating_add(candidate.size_bytes);
+        self.gas = self.gas.saturating_add(candidate.gas_limit);
+        self.accounts.insert(candidate.payer, account.after(candidate));
+    }
+}
+
+/// Which of the envelopes that forced items hold get a position, in the order of the queue: indices into `forced`,
+/// which has one entry for each item, `None` where the item holds no valid envelope. They stand at the first
+/// positions; the others are consumed without one.
+pub fn take_forced(forced: &[Option<Candidate>], context: &RuleContext<'_>) -> Vec<usize> {
+    fill_forced(forced, context).0
+}
+
+fn fill_forced(forced: &[Option<Candidate>], context: &RuleContext<'_>) -> (Vec<usize>, Filled) {
+    let (mut taken, mut filled) = (Vec::new(), Filled::default());
+    for (index, candidate) in forced.iter().enumerate() {
+        let Some(candidate) = candidate else { continue };
+        let account = filled.account(&candidate.payer, context);
+        let orderable = candidate.expiry_height >= context.height
+            && context.priority_fee(candidate).is_some()
+            && candidate.nonce == account.next_nonce
+            && filled.fits(candidate, &account, &context.bounds);
+        if orderable {
+            filled.add(candidate, account);
+            taken.push(index);
+        }
+    }
+    (taken, filled)
+}
+
+/// What a leader orders.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// Forced items whose envelopes come first, in order: [`take_forced`].
+    pub forced: Vec<usize>,
+    /// Candidates that come after them, in order.
+    pub chosen: Vec<usize>,
+}
+
+/// Chooses from `candidates` what fits into a block after the `forced` envelopes and returns both in the only valid
 /// order.
 ///
 /// Takes greedily by the rule. A payer whose head is not orderable, or does not fit any more, is
 /// left out from there on (its later nonces cannot jump a hole); other payers go on. Two candidates
 /// of one payer and nonce compete: the one the rule ranks higher stands. [`check`] accepts the
 /// result under the same context.
-pub fn select(candidates: &[Candidate], context: &RuleContext<'_>) -> Vec<usize> {
+pub fn select(
+    forced: &[Option<Candidate>],
+    candidates: &[Candidate],
+    context: &RuleContext<'_>,
+) -> Selection {
+    let (forced, mut filled) = fill_forced(forced, context);
+
     // Step 1: one queue per payer, from its next nonce on without holes.
     let mut queues: BTreeMap<Address, BTreeMap<u64, HeadKey>> = BTreeMap::new();
     for (index, candidate) in candidates.iter().enumerate() {
@@ -248,63 +330,67 @@ pub fn select(candidates: &[Candidate], context: &RuleContext<'_>) -> Vec<usize>
     }
 
     // Step 2: the heads.
-    let mut accounts: BTreeMap<Address, Account> = BTreeMap::new();
     let mut heads = BinaryHeap::new();
     for (payer, queue) in &mut queues {
-        let account = context.accounts.get(payer).copied().unwrap_or_default();
-        if let Some(key) = queue.remove(&account.next_nonce) {
-            accounts.insert(*payer, account);
+        if let Some(key) = queue.remove(&filled.account(payer, context).next_nonce) {
             heads.push(key);
         }
     }
 
     // Steps 3 to 5.
     let mut chosen = Vec::new();
-    let (mut bytes, mut gas) = (0usize, 0u64);
-    while chosen.len() < context.bounds.max_count {
+    while filled.count < context.bounds.max_count {
         let Some(HeadKey { index, .. }) = heads.pop() else {
             break;
         };
         let candidate = &candidates[index];
-        let Some(account) = accounts.get_mut(&candidate.payer) else {
-            continue;
-        };
-        let fits = bytes.saturating_add(candidate.size_bytes) <= context.bounds.max_bytes
-            && gas.saturating_add(candidate.gas_limit) <= context.bounds.max_gas
-            && account.budget >= candidate.max_charge;
-        if !fits {
+        let account = filled.account(&candidate.payer, context);
+        if !filled.fits(candidate, &account, &context.bounds) {
             continue;
         }
-        bytes += candidate.size_bytes;
-        gas += candidate.gas_limit;
-        *account = account.after(candidate);
+        filled.add(candidate, account);
         chosen.push(index);
+        let next_nonce = account.after(candidate).next_nonce;
         if let Some(next) =
-            queues.get_mut(&candidate.payer).and_then(|queue| queue.remove(&account.next_nonce))
+            queues.get_mut(&candidate.payer).and_then(|queue| queue.remove(&next_nonce))
         {
             heads.push(next);
         }
     }
-    chosen
+    Selection { forced, chosen }
 }
 
-/// Checks that `ordered` is orderable and stands in the one order the rule makes of its members.
+/// Checks that `ordered` begins with the `forced` envelopes that have a position, and that the rest is orderable and
+/// stands in the one order the rule makes of its members.
 ///
 /// # Errors
 ///
 /// The first [`OrderError`] found; every one of them is permanent for this parent and the leader's
 /// fault.
-pub fn check(ordered: &[Candidate], context: &RuleContext<'_>) -> Result<(), OrderError> {
+pub fn check(
+    forced: &[Option<Candidate>],
+    ordered: &[Candidate],
+    context: &RuleContext<'_>,
+) -> Result<(), OrderError> {
     check_bounds(ordered, &context.bounds)?;
 
-    // Orderable one by one, in list order.
-    let mut accounts: BTreeMap<Address, Account> = BTreeMap::new();
+    // What was forced, first.
+    let (taken, Filled { mut accounts, .. }) = fill_forced(forced, context);
+    for (position, index) in taken.iter().enumerate() {
+        let expected = forced[*index].as_ref().map(|candidate| candidate.id);
+        if ordered.get(position).map(|candidate| candidate.id) != expected {
+            return Err(OrderError::Forced { position });
+        }
+    }
+    let first = taken.len();
+
+    // The rest orderable one by one, in list order.
     let mut queues: BTreeMap<Address, Vec<usize>> = BTreeMap::new();
-    for (position, candidate) in ordered.iter().enumerate() {
+    for (position, candidate) in ordered.iter().enumerate().skip(first) {
         if candidate.expiry_height < context.height {
             return Err(OrderError::Expired { position });
         }
-        if candidate.effective_priority_fee(context.base_fee).is_none() {
+        if context.priority_fee(candidate).is_none() {
             return Err(OrderError::Underpriced { position });
         }
         let account = accounts
@@ -328,7 +414,7 @@ pub fn check(ordered: &[Candidate], context: &RuleContext<'_>) -> Result<(), Ord
     let mut cursors: BTreeMap<Address, usize> = BTreeMap::new();
     let mut heads: BinaryHeap<HeadKey> =
         queues.values().filter_map(|queue| head(ordered, *queue.first()?, context)).collect();
-    for position in 0..ordered.len() {
+    for position in first..ordered.len() {
         match heads.pop() {
             Some(HeadKey { index, .. }) if index == position => {}
             _ => return Err(OrderError::Permuted { position }),

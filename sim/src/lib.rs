@@ -15,6 +15,7 @@
 //! | [`world`] | runs it |
 //! | [`observer`], [`tap`] | see what goes over the network |
 //! | [`storm`] | delivers late, twice, and again |
+//! | [`l1`] | has L1 blocks become final, with forced items |
 //! | [`adversary`] | breaks the protocol on purpose |
 //! | [`observation`], [`votes`] | gather what a run leaves behind, and replay and verify it |
 //! | [`properties`] | judge it |
@@ -25,6 +26,7 @@
 //! This crate is a test: it panics on what cannot happen in a world of its own making.
 
 pub mod adversary;
+pub mod l1;
 pub mod observation;
 pub mod observer;
 pub mod plan;

@@ -2,6 +2,7 @@
 //! independent replay made of them. The properties judge this and nothing else.
 
 use crate::{
+    l1::L1,
     observer::{Log, Proposed},
     scenario::{Adversary, Proof},
     votes,
@@ -10,13 +11,13 @@ use crate::{
 use alloy_primitives::B256;
 use blindfold_committee::{batch::SealedBatch, catchup};
 use blindfold_execution::{
-    BlockContext, BlockRecord, Executor as _, SequentialExecutor, genesis_block,
+    BlockContext, BlockRecord, Executor as _, ForcedVerdict, SequentialExecutor, genesis_block,
     state::{MemoryStore, ParentState},
 };
 use blindfold_mempool::{PoolStatus, Removal};
 use blindfold_node::member::{Shared, records::Records};
 use blindfold_ordering::schedule::LeaderSchedule;
-use blindfold_wire::{Block, Evidence, Genesis, Opening, TxStatus, VoteCommittee};
+use blindfold_wire::{Block, Evidence, ForcedItem, Genesis, Opening, TxStatus, VoteCommittee};
 use std::{
     collections::BTreeMap,
     sync::{Arc, atomic::Ordering},
@@ -61,6 +62,27 @@ pub struct HeightView {
     pub openings: Option<Vec<Opening>>,
     /// Its roots, once executed.
     pub roots: Option<Roots>,
+    /// What it says of L1, and which forced items it consumes.
+    pub forced: ForcedView,
+}
+
+/// What a final height says of L1.
+#[derive(Clone, Debug, Default)]
+pub struct ForcedView {
+    /// The L1 block that it names.
+    pub l1_block: u64,
+    /// That block's base fee, as it says, in wei per gas.
+    pub l1_base_fee: u64,
+    /// Head of the queue after it.
+    pub cursor: u64,
+    /// Rolling hash of the queue after it.
+    pub hash: B256,
+    /// The items that it consumes.
+    pub items: Vec<ForcedItem>,
+    /// What became of each, once executed.
+    pub verdicts: Option<Vec<ForcedVerdict>>,
+    /// When the member held the proof that it is final, in milliseconds from the start.
+    pub final_ms: u64,
 }
 
 /// An offence that a member holds proof of.
@@ -133,6 +155,10 @@ pub struct Observation {
     pub away: Vec<bool>,
     /// How the network got going after the faults stopped, if they did.
     pub recovery: Option<Recovery>,
+    /// L1 as it was.
+    pub l1: Arc<L1>,
+    /// When the world ended, in milliseconds from the start.
+    pub ended_ms: u64,
     /// What went over the network.
     pub log: Log,
     /// The members, by index; `None` for one that never started.
@@ -243,6 +269,7 @@ fn height_view(records: &Records, height: u64, votes: &VoteCommittee) -> Option<
             Err(error) => Err(error.to_string()),
         },
     };
+    let executed = records.executed(height).expect("the database reads");
     Some(HeightView {
         digest: record.digest,
         carries: block
@@ -252,7 +279,20 @@ fn height_view(records: &Records, height: u64, votes: &VoteCommittee) -> Option<
         block: block.as_ref().map(|block| (block.digest(), proposed(block))),
         proof,
         openings: records.openings(height).expect("the database reads").map(|set| set.openings),
-        roots: records.executed(height).expect("the database reads").as_ref().map(Roots::of),
+        roots: executed.as_ref().map(Roots::of),
+        forced: block.map_or_else(ForcedView::default, |block| {
+            let commitment = &block.commitment.commitment;
+            let verdicts = |record: BlockRecord| record.forced.iter().map(|it| it.verdict).collect();
+            ForcedView {
+                l1_block: commitment.l1_block,
+                l1_base_fee: commitment.l1_base_fee,
+                cursor: commitment.forced_cursor,
+                hash: commitment.forced_hash,
+                items: block.forced.items().to_vec(),
+                verdicts: executed.map(verdicts),
+                final_ms: record.ordered_ms,
+            }
+        }),
     })
 }
 
@@ -303,7 +343,7 @@ pub fn replay(genesis: &Genesis, records: &Records) -> Result<BTreeMap<u64, Root
         let leader = schedule.leader(opened.commitment().view);
         let beneficiary = genesis.committee.members[leader].fee_address;
         let executed = executor
-            .execute(&state, &opened, &BlockContext { beneficiary })
+            .execute(&state, &opened, &BlockContext { beneficiary, forced: Arc::new(block.forced) })
             .map_err(|error| at(&error))?;
         store.apply(executed.writes()).map_err(|error| at(&error))?;
         state = ParentState::open(store.clone()).map_err(|error| at(&error))?;

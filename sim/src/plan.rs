@@ -38,6 +38,8 @@ pub enum Mutation {
     },
     /// What was cut or crashed never comes back, though the plan says so.
     NoRecovery,
+    /// No member hears of forced items, so none checks that a proposal brings those that are due.
+    BlindMembers,
 }
 
 /// A world before it runs.
@@ -80,7 +82,9 @@ impl Plan {
         let vote = |kind| evil(AdversaryKind::VotesTwice(kind));
         use AdversaryKind::*;
         let (fault, storm, adversary) = match seed % SCENARIOS {
-            0 => (Fault::None, false, None),
+            // Two that share a place: an honest world, and one without faults but a censor.
+            0 if (seed / SCENARIOS).is_multiple_of(2) => (Fault::None, false, None),
+            0 => (Fault::None, false, evil(Censors)),
             1 => (Fault::Down { member }, false, None),
             2 => (Fault::Crash { member, at_ms }, false, None),
             3 => (restart, false, None),

@@ -108,6 +108,8 @@ pub enum AdversaryKind {
     SilentShares,
     /// It sends what others sent again, in its own name.
     ReplaysOthers,
+    /// As leader it leaves out due forced items and whatever one payer hands in.
+    Censors,
 }
 
 /// What an adversary must be caught with.
@@ -121,7 +123,7 @@ pub enum Proof {
 
 impl AdversaryKind {
     /// Every kind, as the command line names it.
-    pub const ALL: [(&'static str, Self); 10] = [
+    pub const ALL: [(&'static str, Self); 11] = [
         ("equivocates-to-all", Self::EquivocatesToAll),
         ("equivocates-split", Self::EquivocatesSplit),
         ("notarizes-twice", Self::VotesTwice(VoteFaultKind::ConflictingNotarize)),
@@ -132,6 +134,7 @@ impl AdversaryKind {
         ("garbage-shares", Self::GarbageShares),
         ("silent-shares", Self::SilentShares),
         ("replays-others", Self::ReplaysOthers),
+        ("censors", Self::Censors),
     ];
 
     /// What the protocol promises to catch it with; `None` where it promises that nothing comes of it.
@@ -143,7 +146,7 @@ impl AdversaryKind {
             Self::ReleasesTwice => Some(Proof::Evidence("double_release")),
             Self::GarbageShares => Some(Proof::Evidence("bad_share")),
             Self::VotesTwice(kind) => Some(Proof::Votes(kind)),
-            Self::ReleasesEarly | Self::SilentShares | Self::ReplaysOthers => None,
+            Self::ReleasesEarly | Self::SilentShares | Self::ReplaysOthers | Self::Censors => None,
         }
     }
 }
@@ -190,6 +193,9 @@ impl fmt::Display for Adversary {
             AdversaryKind::SilentShares => write!(f, "member {member} keeps its shares"),
             AdversaryKind::ReplaysOthers => {
                 write!(f, "member {member} replays what others sent")
+            }
+            AdversaryKind::Censors => {
+                write!(f, "member {member} leaves out forced items and one payer")
             }
         }
     }

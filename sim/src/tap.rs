@@ -156,10 +156,10 @@ impl Receiver for TapReceiver {
     type PublicKey = Identity;
 
     async fn recv(&mut self) -> Result<Message<Identity>, Self::Error> {
-        let (peer, message) = self.inner.recv().await?;
+        let (peer, mut message) = self.inner.recv().await?;
         self.wire.0.copy_block(&message);
         if let Some(mischief) = &self.wire.0.mischief {
-            mischief.lock().arrived(self.wire.0.channel, &message);
+            message = mischief.lock().arrived(self.wire.0.channel, message);
         }
         Ok((peer, message))
     }

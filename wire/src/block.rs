@@ -1,6 +1,8 @@
-//! A block: a signed commitment followed by the ordered envelopes in full.
+//! A block: a signed commitment followed by the ordered envelopes in full, and by the forced items that its height
+//! consumes.
 //!
-//! RLP `[commitment, signature, [envelope…]]`, envelopes as byte strings.
+//! RLP `[commitment, signature, [envelope…], forced]`, envelopes as byte strings, `forced` as
+//! [`ForcedSpan::encode`] writes it.
 //!
 //! # What a digest fixes
 //! The digest fixes the commitment, and through `order_root` every envelope's id, and so every byte
@@ -10,6 +12,10 @@
 //! another recovered payer means another label, under which the ciphertext's proof fails. A receiver
 //! must therefore run both checks **while decoding**, and blame the sender of bytes that fail them,
 //! not the digest: another peer may hold the right bytes.
+//!
+//! Forced items are fixed by the digest too, but only together with the parent's commitment, which the digest
+//! names: it says from where on the queue was consumed. It travels with the items, so that the shape of a block
+//! can be checked without any other block. Without it a relay could leave out the first items of a height.
 
 use alloy_primitives::{B256, Bytes};
 
@@ -18,6 +24,7 @@ use crate::{
     codec::{DecodeError, ListReader, ListWriter, bounded},
     commitment::{OrderCommitment, SignedCommitment, order_root},
     envelope::{Envelope, MAX_ENVELOPE_BYTES},
+    forced::{ForcedError, ForcedSpan},
     genesis::Genesis,
     signature::Signature65,
 };
@@ -42,6 +49,9 @@ pub enum BlockError {
     /// The envelopes are others, or in another order, than the commitment's root says.
     #[error("the envelopes' order root is not the commitment's")]
     OrderRoot,
+    /// The forced items are not those that the commitment consumes.
+    #[error("forced items: {0}")]
+    Forced(#[from] ForcedError),
     /// One envelope is invalid.
     #[error("envelope at position {position} is invalid")]
     Envelope {
@@ -59,6 +69,8 @@ pub struct Block {
     pub commitment: SignedCommitment,
     /// Encoded envelopes in that order.
     pub envelopes: Vec<Bytes>,
+    /// The forced items that the height consumes.
+    pub forced: ForcedSpan,
 }
 
 impl Block {
@@ -76,6 +88,7 @@ impl Block {
         Self {
             commitment: SignedCommitment { commitment, signature: Signature65::ZERO },
             envelopes: Vec::new(),
+            forced: ForcedSpan::none(),
         }
     }
 
@@ -104,6 +117,7 @@ impl Block {
             .raw(&self.commitment.commitment.encode())
             .bytes(&self.commitment.signature.to_bytes())
             .raw(&envelopes.finish())
+            .raw(&self.forced.encode())
             .finish()
     }
 
@@ -119,17 +133,20 @@ impl Block {
         let envelopes = list.list("envelopes")?.items("envelopes", MAX_BLOCK_COUNT, |items| {
             items.bytes("envelope", MAX_ENVELOPE_BYTES).map(Bytes::copy_from_slice)
         })?;
+        let forced = ForcedSpan::decode(list.raw("forced")?)?;
         list.finish()?;
-        Ok(Self { commitment: SignedCommitment { commitment, signature }, envelopes })
+        Ok(Self { commitment: SignedCommitment { commitment, signature }, envelopes, forced })
     }
 
-    /// Checks that the envelopes decode and are those that the commitment orders; returns their
-    /// ids. Says nothing about the payers' signatures or the proofs.
+    /// Checks that the envelopes decode and are those that the commitment orders, and that the forced items are
+    /// those that it consumes; returns the envelopes' ids. Says nothing about the payers' signatures or the
+    /// proofs.
     ///
     /// # Errors
-    /// If the count or the order root differs or an envelope does not decode.
+    /// If the count, the order root or the forced items differ or an envelope does not decode.
     pub fn validate_shape(&self) -> Result<Vec<B256>, BlockError> {
         self.check_count()?;
+        self.forced.check(&self.commitment.commitment)?;
         let ids = self
             .envelopes
             .iter()
@@ -157,6 +174,7 @@ impl Block {
         weights_seed: [u8; 32],
     ) -> Result<Vec<CheckedEnvelope>, BlockError> {
         self.check_count()?;
+        self.forced.check(&self.commitment.commitment)?;
         let checked = CheckedEnvelope::check_batch(rules, &self.envelopes, weights_seed)
             .into_iter()
             .enumerate()

@@ -192,6 +192,11 @@ impl<'a> ListReader<'a> {
         Ok(items)
     }
 
+    /// Whether nothing is left.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
     /// Ends the list: nothing may be left.
     ///
     /// # Errors

@@ -36,6 +36,11 @@ pub const SCHEDULE_LEAF: &[u8] = b"BLINDFOLD-V1/schedule-leaf/";
 /// Expands a 32-byte seed to a signing key ([`crate::SigningKey::random`]).
 pub const SIGNING_KEY_SEED: &[u8] = b"BLINDFOLD-V1/signing-key-seed/";
 
+/// An item of the forced queue: index, kind, sender, hash of its data. The contract on L1 computes the same.
+pub const FORCED_ITEM: &[u8] = b"BLINDFOLD-V1/forced-item/";
+/// Rolling hash of the forced queue: the hash before and the item's. The contract on L1 computes the same.
+pub const FORCED_QUEUE: &[u8] = b"BLINDFOLD-V1/forced-queue/";
+
 /// All strings of this module, with their names, for tests and documentation.
 pub const ALL: &[(&str, &[u8])] = &[
     ("KEY_ID", KEY_ID),
@@ -53,6 +58,8 @@ pub const ALL: &[(&str, &[u8])] = &[
     ("ACCUMULATOR_LEAF", ACCUMULATOR_LEAF),
     ("SCHEDULE_LEAF", SCHEDULE_LEAF),
     ("SIGNING_KEY_SEED", SIGNING_KEY_SEED),
+    ("FORCED_ITEM", FORCED_ITEM),
+    ("FORCED_QUEUE", FORCED_QUEUE),
 ];
 
 #[cfg(test)]

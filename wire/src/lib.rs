@@ -36,6 +36,7 @@ pub mod eip712;
 pub mod envelope;
 pub mod evidence;
 pub mod fees;
+pub mod forced;
 pub mod genesis;
 mod human;
 pub mod merkle;
@@ -76,6 +77,8 @@ pub use crate::{
         MIN_GAS_CLASS, SealedTransaction, gas_class, is_gas_class, key_id, sign_envelope,
     },
     evidence::{BadShare, Evidence, EvidenceError, MAX_EVIDENCE_BYTES, Offender},
+    fees::{Charge, Floor, Prices},
+    forced::{ForcedError, ForcedItem, ForcedKind, ForcedSpan},
     genesis::{CommitteeInfo, Genesis, GenesisAccount, GenesisError, MemberInfo},
     merkle::MerkleProof,
     opened::{OpenedBatch, OpenedBatchError, OpenedEnvelope},

@@ -10,6 +10,9 @@ use crate::{
     human,
 };
 
+/// Most L1 blocks that `max_l1_lag_blocks` may be: members keep the base fees of so many.
+pub const MAX_L1_LAG_BLOCKS: u64 = 2_048;
+
 /// Parameters that every member computes with. Fixed for a protocol version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -53,6 +56,16 @@ pub struct ChainParams {
     pub idle_block_interval_ms: u64,
     /// After this many heights without an opening a height's envelopes expire and are refunded.
     pub release_deadline_heights: u64,
+    /// A forced item is due this many L1 blocks after its own. Of no effect without settlement, as all that
+    /// follow.
+    pub forced_delay_blocks: u64,
+    /// After this many L1 blocks the inbox on L1 takes no batch without the item.
+    pub forced_deadline_blocks: u64,
+    /// A commitment may name an L1 block this far behind the newest that its voter knows as final.
+    pub max_l1_lag_blocks: u64,
+    /// Gas on L1 that posting one byte of an envelope costs on average, compression and data format considered; 0
+    /// if payers of envelopes do not pay for posting.
+    pub l1_gas_per_byte: u64,
 }
 
 impl Default for ChainParams {
@@ -76,6 +89,10 @@ impl Default for ChainParams {
             certification_timeout_ms: 3_000,
             idle_block_interval_ms: 500,
             release_deadline_heights: 7_200,
+            forced_delay_blocks: 32,
+            forced_deadline_blocks: 600,
+            max_l1_lag_blocks: 96,
+            l1_gas_per_byte: 12,
         }
     }
 }
@@ -147,6 +164,22 @@ impl ChainParams {
             self.release_deadline_heights > self.executed_lag,
             "releaseDeadlineHeights",
             "must exceed executedLag",
+        )?;
+        check(
+            (1..=MAX_L1_LAG_BLOCKS).contains(&self.max_l1_lag_blocks),
+            "maxL1LagBlocks",
+            "must be between 1 and 2048",
+        )?;
+        let overdue = self.forced_delay_blocks.saturating_add(self.max_l1_lag_blocks);
+        check(
+            self.forced_deadline_blocks > overdue,
+            "forcedDeadlineBlocks",
+            "must exceed forcedDelayBlocks + maxL1LagBlocks",
+        )?;
+        check(
+            self.l1_gas_per_byte == 0 || self.envelope_byte_gas > 0,
+            "l1GasPerByte",
+            "must be zero if envelopeByteGas is",
         )
     }
 
@@ -170,6 +203,10 @@ impl ChainParams {
             .int(self.certification_timeout_ms)
             .int(self.idle_block_interval_ms)
             .int(self.release_deadline_heights)
+            .int(self.forced_delay_blocks)
+            .int(self.forced_deadline_blocks)
+            .int(self.max_l1_lag_blocks)
+            .int(self.l1_gas_per_byte)
             .finish()
     }
 
@@ -193,6 +230,10 @@ impl ChainParams {
             certification_timeout_ms: list.get("certification_timeout_ms")?,
             idle_block_interval_ms: list.get("idle_block_interval_ms")?,
             release_deadline_heights: list.get("release_deadline_heights")?,
+            forced_delay_blocks: list.get("forced_delay_blocks")?,
+            forced_deadline_blocks: list.get("forced_deadline_blocks")?,
+            max_l1_lag_blocks: list.get("max_l1_lag_blocks")?,
+            l1_gas_per_byte: list.get("l1_gas_per_byte")?,
         };
         list.finish()?;
         Ok(params)

@@ -7,7 +7,7 @@ use blindfold_crypto::{DecryptionKey, Seed, dealer, seal};
 
 use crate::{
     Block, Certified, ChainParams, CheckedEnvelope, CommitteeInfo, EnvelopeHeader,
-    FinalizationCertificate, Genesis, GenesisAccount, MemberInfo, OrderCommitment, SigningKey,
+    FinalizationCertificate, ForcedItem, ForcedSpan, Genesis, GenesisAccount, MemberInfo, OrderCommitment, SigningKey,
     VoteCommittee,
     certificate::{
         aggregate_votes, quorum, sign_finalize_vote, vote_key_pop_sign, vote_public_key,
@@ -184,12 +184,25 @@ impl TestCommittee {
             base_fee: self.genesis.params.initial_base_fee,
             count: ids.len() as u32,
             order_root: order_root(&ids),
-            l1_block: 0,
-            l1_base_fee: 0,
-            forced_cursor: 0,
-            forced_hash: B256::ZERO,
+            l1_block: parent.l1_block,
+            l1_base_fee: parent.l1_base_fee,
+            forced_cursor: parent.forced_cursor,
+            forced_hash: parent.forced_hash,
             executed_root: B256::ZERO,
         }
+    }
+
+    /// As [`Self::commitment`], consuming `items` too; with them.
+    pub fn forcing(
+        &self,
+        parent: &OrderCommitment,
+        items: Vec<ForcedItem>,
+        envelopes: &[CheckedEnvelope],
+    ) -> (OrderCommitment, ForcedSpan) {
+        let span = ForcedSpan::after(parent, items);
+        let (forced_cursor, forced_hash) = span.head();
+        let commitment = self.commitment(parent, envelopes);
+        (OrderCommitment { forced_cursor, forced_hash, ..commitment }, span)
     }
 
     /// A header with class 2^17, fees well over the initial base fee, expiry at height 1000.

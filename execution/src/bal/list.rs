@@ -26,22 +26,23 @@ pub enum AccessListError {
     /// Order or uniqueness is violated.
     #[error(transparent)]
     Order(#[from] BlockAccessListValidationError),
-    /// An index names no position of the block.
-    #[error("access list names index {index}, the block has {positions} positions")]
+    /// An index names no forced item and no position of the block.
+    #[error("access list names index {index}, the block has {positions} forced items and positions")]
     Index {
         /// The index.
         index: u64,
-        /// Positions of the block.
+        /// Forced items and positions of the block.
         positions: usize,
     },
 }
 
-/// What a block accessed and changed, in canonical form (EIP-7928). Indices are positions + 1.
+/// What a block accessed and changed, in canonical form (EIP-7928). Indices count forced items, then
+/// positions, from 1.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BlockAccessList(Vec<AccountChanges>);
 
 impl BlockAccessList {
-    /// Takes a list over if it is canonical, for a block with so many positions.
+    /// Takes a list over if it is canonical, for a block with so many forced items and positions.
     ///
     /// # Errors
     ///
@@ -60,7 +61,7 @@ impl BlockAccessList {
         Self(accounts)
     }
 
-    /// Reads canonical RLP, for a block with so many positions.
+    /// Reads canonical RLP, for a block with so many forced items and positions.
     ///
     /// # Errors
     ///

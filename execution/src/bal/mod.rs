@@ -6,14 +6,15 @@
 //!
 //! | index | is |
 //! |---|---|
-//! | 0 | before the first position; nothing happens there |
-//! | p + 1 | position p: charge, transaction if it ran, settlement, seen together |
+//! | 0 | before everything; nothing happens there |
+//! | i + 1 | the i-th forced item of the height, counted from 0 |
+//! | f + p + 1 | position p: charge, transaction if it ran, settlement, seen together; f is the number of forced items |
 //!
-//! Nothing comes after the last position, so the largest index is the number of positions.
+//! Nothing comes after the last position, so the largest index is the number of forced items and positions.
 //!
 //! The list of a block is not part of its header, so a list that somebody serves is a hint and no more.
 //! [`BalExecutor`] uses it as one: every position runs against the parent state and the values that the list
-//! gives for the positions before it, on any number of threads, without speculation. If the accesses of that
+//! gives for the positions before it, on any number of threads, without speculation; forced items likewise. If the accesses of that
 //! run make up the very list that was given, the values were those of an execution in order, by induction
 //! over the positions; if not, the list is wrong, and the block is executed in the ordinary way.
 

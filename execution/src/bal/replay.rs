@@ -6,14 +6,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use alloy_primitives::B256;
-use blindfold_wire::{ChainParams, Genesis, OpenedBatch};
+use blindfold_wire::{ChainParams, Genesis, OpenedBatch, Prices};
 
 use super::index::{Before, Index};
 use super::list::{AccessListError, BlockAccessList};
 use crate::access::AccessRecord;
 use crate::evm::{
-    BlockFacts, Body, CodeCache, Decoded, Executed, InOrder, Job, JobResult, Messages, assemble,
-    decode_in_order,
+    BlockFacts, Body, CodeCache, Decoded, DoneForced, Executed, Forced, ForcedJob, ForcedRan,
+    InOrder, Job, JobResult, Messages, assemble, decode_in_order,
 };
 use crate::executor::{BlockContext, ExecutionError, Executor};
 use crate::state::{Overlay, StateDiff, StateView, StoreError};
@@ -86,7 +86,8 @@ impl BalExecutor {
         hint: &[u8],
     ) -> Result<(UnsealedBlock, HintUse), ExecutionError> {
         let execute = || ordinary.begin(parent, batch.certified(), context)?.finish(batch);
-        let list = match BlockAccessList::decode(hint, batch.items().len()) {
+        let indices = context.forced.items().len() + batch.items().len();
+        let list = match BlockAccessList::decode(hint, indices) {
             Ok(list) => list,
             Err(fault) => {
                 let block = execute()?;
@@ -116,13 +117,17 @@ impl BalExecutor {
         list: &BlockAccessList,
     ) -> Result<Option<UnsealedBlock>, ExecutionError> {
         // What a list names is loaded; more than a block can pay for is not.
-        if list.items() > most_items(self.params.block_gas_limit, batch.items().len()) {
+        let indices = context.forced.items().len() + batch.items().len();
+        if list.items() > most_items(self.params.block_gas_limit, indices) {
             return Ok(None);
         }
         let (tip, order) = (parent.height, batch.certified());
         let facts = assemble::facts_of(tip, order, context, self.chain_id, &self.params)?;
         let decode = |messages| self.decode(messages);
-        let (jobs, held) = assemble::prepare(batch.items(), &facts, decode);
+        let forced = Forced::of(&context.forced, order.get(), self.chain_id)?;
+        let (jobs, held) = assemble::prepare(batch.items(), Prices::from(order.get()), decode);
+        let items = forced.jobs.iter().map(Step::Forced);
+        let steps: Vec<Step<'_>> = items.chain(jobs.iter().map(Step::Position)).collect();
         let view = Arc::clone(&parent.view);
         let run = Along {
             params: &self.params,
@@ -133,19 +138,22 @@ impl BalExecutor {
         };
         // A wrong list may lead anywhere, also to an error. What is really in the way shows in the ordinary
         // execution.
-        let Ok(done) = run.all(&jobs, self.threads) else { return Ok(None) };
-        if !fits(&jobs, &done, &facts) {
+        let Ok(done) = run.all(&steps, self.threads) else { return Ok(None) };
+        if !fits(&steps, &done, &facts) {
             return Ok(None);
         }
         let mut access = AccessRecord::default();
         let mut diffs = Vec::with_capacity(done.len());
-        let mut results = Vec::with_capacity(done.len());
+        let (mut ran, mut results) = (Vec::new(), Vec::with_capacity(jobs.len()));
         for Done { result, diff, access: at } in done {
             access.positions.extend(at.positions);
             access.codes.extend(at.codes);
             access.block_hashes.extend(at.block_hashes);
             diffs.push(diff);
-            results.push(result);
+            match result {
+                StepResult::Forced(item) => ran.push(item),
+                StepResult::Position(result) => results.push(result),
+            }
         }
         // By induction over the positions: the first one ran on the parent state, so what it left behind is
         // right; the list says the same, so the second one ran on the right state; and so on.
@@ -153,7 +161,8 @@ impl BalExecutor {
             return Ok(None);
         }
         let diff = joined(view.as_ref(), diffs)?;
-        let results = assemble::results(batch.items(), held, results, facts.base_fee_wei);
+        let forced = DoneForced { forced, ran };
+        let results = assemble::results(forced, batch.items(), held, results, facts.base_fee_wei);
         let (commitment, opening_root) = (order.digest(), batch.opening_root());
         let (diff, access) = (Arc::new(diff), Arc::new(access));
         let executed = Executed { facts, commitment, opening_root, results, diff, access };
@@ -190,21 +199,44 @@ fn most_items(gas_limit: u64, positions: usize) -> usize {
 
 /// Whether no transaction's gas limit exceeds what those before it left of the block's gas: alone it cannot
 /// tell. Classes of a height never add up to so much.
-fn fits(jobs: &[Job], done: &[Done], facts: &BlockFacts) -> bool {
+fn fits(steps: &[Step<'_>], done: &[Done], facts: &BlockFacts) -> bool {
     let mut gas_used = 0u64;
-    jobs.iter().zip(done).all(|(job, done)| {
+    steps.iter().zip(done).all(|(step, done)| {
         let room = facts.gas_limit.saturating_sub(gas_used);
-        gas_used = gas_used.saturating_add(done.result.ran.gas_used());
-        match &job.body {
-            Body::Run(tx) => tx.gas_limit <= room,
-            Body::Nothing | Body::Skip(_) => true,
+        gas_used = gas_used.saturating_add(done.result.gas_used());
+        match step {
+            Step::Position(Job { body: Body::Run(tx), .. }) | Step::Forced(ForcedJob::Run(tx)) => {
+                tx.gas_limit <= room
+            }
+            Step::Position(_) | Step::Forced(_) => true,
         }
     })
 }
 
-/// What one position came to.
+/// A forced item or a position: what an index of the list stands for.
+#[derive(Clone, Copy)]
+enum Step<'a> {
+    Forced(&'a ForcedJob),
+    Position(&'a Job),
+}
+
+enum StepResult {
+    Forced(ForcedRan),
+    Position(JobResult),
+}
+
+impl StepResult {
+    const fn gas_used(&self) -> u64 {
+        match self {
+            Self::Forced(ran) => ran.gas_used(),
+            Self::Position(result) => result.ran.gas_used(),
+        }
+    }
+}
+
+/// What one step came to.
 struct Done {
-    result: JobResult,
+    result: StepResult,
     diff: StateDiff,
     access: AccessRecord,
 }
@@ -219,8 +251,8 @@ struct Along<'a> {
 }
 
 impl Along<'_> {
-    /// Every position, each on the state that the list gives for it.
-    fn all(&self, jobs: &[Job], threads: NonZeroUsize) -> Result<Vec<Done>, ExecutionError> {
+    /// Every step, each on the state that the list gives for it.
+    fn all(&self, steps: &[Step<'_>], threads: NonZeroUsize) -> Result<Vec<Done>, ExecutionError> {
         let next = AtomicUsize::new(0);
         let worker = || -> Result<Vec<(usize, Done)>, ExecutionError> {
             let (params, codes) = (Arc::clone(self.params), self.codes.clone());
@@ -228,19 +260,22 @@ impl Along<'_> {
             let mut done = Vec::new();
             loop {
                 let from = next.fetch_add(TAKEN_AT_ONCE, Ordering::Relaxed);
-                let Some(rest) = jobs.get(from..).filter(|rest| !rest.is_empty()) else {
+                let Some(rest) = steps.get(from..).filter(|rest| !rest.is_empty()) else {
                     return Ok(done);
                 };
-                for (position, job) in (from..).zip(rest.iter().take(TAKEN_AT_ONCE)) {
+                for (position, step) in (from..).zip(rest.iter().take(TAKEN_AT_ONCE)) {
                     evm.restart(self.overlay(position));
-                    let result = evm.job(job)?;
+                    let result = match step {
+                        Step::Forced(job) => StepResult::Forced(evm.forced(job)?),
+                        Step::Position(job) => StepResult::Position(evm.job(job)?),
+                    };
                     let (diff, access) = evm.restart(self.overlay(position)).finish();
                     let access = access.unwrap_or_default();
                     done.push((position, Done { result, diff, access }));
                 }
             }
         };
-        let helpers = threads.get().min(jobs.len().div_ceil(TAKEN_AT_ONCE)).saturating_sub(1);
+        let helpers = threads.get().min(steps.len().div_ceil(TAKEN_AT_ONCE)).saturating_sub(1);
         let mut done = thread::scope(|scope| {
             let spawned: Vec<_> = (0..helpers).map(|_| scope.spawn(worker)).collect();
             let mut done = worker()?;
@@ -256,7 +291,7 @@ impl Along<'_> {
         Ok(done.into_iter().map(|(_, done)| done).collect())
     }
 
-    /// The state before a position, without changes.
+    /// The state before a step, without changes.
     fn overlay(&self, position: usize) -> Overlay {
         let before = Before {
             parent: Arc::clone(&self.view),

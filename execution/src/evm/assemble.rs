@@ -6,17 +6,22 @@ use std::sync::{Arc, OnceLock};
 use alloy_consensus::proofs::{calculate_receipt_root, calculate_transaction_root};
 use alloy_consensus::{EMPTY_OMMER_ROOT_HASH, Header};
 use alloy_eips::eip7685::EMPTY_REQUESTS_HASH;
-use alloy_primitives::{B256, Bytes, U256, keccak256};
+use alloy_primitives::{B256, Bytes, Log, U256, keccak256};
 use alloy_trie::EMPTY_ROOT_HASH;
 
 use blindfold_wire::{
-    Certified, ChainParams, OpenedEnvelope, Opening, OrderCommitment, executed_root,
+    Certified, ChainParams, Envelope, ForcedItem, ForcedKind, OpenedEnvelope, Opening,
+    OrderCommitment, Prices, SkipReason, executed_root,
 };
 
 use super::engine::{Decoded, Messages};
-use super::{BlockFacts, Body, Charge, Job, JobResult, Ran, SPEC, Transaction};
+use super::{
+    BlockFacts, Body, Charge, DoneForced, ForcedRan, Job, JobResult, Ran, SPEC, Transaction,
+};
 use crate::access::AccessRecord;
-use crate::block::{BlockRecord, ExecutedBlock, Outcome, Receipt, Verdict};
+use crate::block::{
+    BlockRecord, ExecutedBlock, ForcedOutcome, ForcedVerdict, Outcome, Receipt, Verdict,
+};
 use crate::chain::tip_writes;
 use crate::escrow::{self, ESCROW_ADDRESS};
 use crate::executor::{BlockContext, ExecutionError};
@@ -29,7 +34,7 @@ const MAX_ROOT_THREADS: usize = 16;
 /// of those that opened.
 pub(crate) fn prepare(
     items: &[OpenedEnvelope],
-    facts: &BlockFacts,
+    prices: Prices,
     decode: impl FnOnce(Messages) -> Vec<Decoded>,
 ) -> (Vec<Job>, Vec<Option<Transaction>>) {
     let message = |item: &OpenedEnvelope| match &item.opening {
@@ -44,7 +49,7 @@ pub(crate) fn prepare(
             item.envelope.payer(),
             item.envelope.header().clone(),
             item.envelope.size_bytes(),
-            u128::from(facts.base_fee_wei),
+            prices,
         );
         let decoded = match &item.opening {
             Opening::Opened { .. } => decoded.next(),
@@ -119,42 +124,84 @@ pub(crate) fn empty_header(facts: &BlockFacts, commitment: B256) -> Header {
 /// Everything of a block but what depends on the state root.
 #[derive(Debug)]
 pub(crate) struct Results {
+    pub(crate) forced: Vec<ForcedOutcome>,
     pub(crate) transactions: Vec<Transaction>,
     pub(crate) receipts: Vec<Receipt>,
     pub(crate) outcomes: Vec<Outcome>,
     pub(crate) gas_used: u64,
 }
 
-/// Receipts and outcomes from what became of each position.
+impl Results {
+    /// Notes a transaction that was executed; returns its index.
+    fn executed(
+        &mut self,
+        transaction: Transaction,
+        ran: (bool, u64, Vec<Log>),
+        base_fee_wei: u64,
+    ) -> u32 {
+        let (success, gas_used, logs) = ran;
+        self.gas_used = self.gas_used.saturating_add(gas_used);
+        let transaction_index = u32::try_from(self.transactions.len()).unwrap_or(u32::MAX);
+        self.receipts.push(Receipt {
+            tx_type: transaction.tx_type(),
+            success,
+            gas_used,
+            cumulative_gas_used: self.gas_used,
+            effective_gas_price_wei: transaction.effective_gas_price(base_fee_wei),
+            contract_address: transaction.created_address(),
+            logs,
+        });
+        self.transactions.push(transaction);
+        transaction_index
+    }
+}
+
+/// Receipts and outcomes from what became of each forced item and each position.
 pub(crate) fn results(
+    forced: DoneForced,
     items: &[OpenedEnvelope],
     held: Vec<Option<Transaction>>,
     done: Vec<JobResult>,
     base_fee_wei: u64,
 ) -> Results {
     let mut out = Results {
+        forced: Vec::with_capacity(forced.ran.len()),
         transactions: Vec::new(),
         receipts: Vec::new(),
         outcomes: Vec::with_capacity(items.len()),
         gas_used: 0,
     };
+    let DoneForced { forced, ran } = forced;
+    let positions = forced_positions(forced.span.items(), items);
+    let done_items = forced.span.items().iter().zip(forced.held).zip(ran).zip(positions);
+    for (((item, transaction), ran), position) in done_items {
+        let transaction_hash = transaction.as_ref().map(Transaction::hash);
+        let invalid = ForcedVerdict::Skipped { reason: SkipReason::ForcedInvalid, transaction_hash };
+        let verdict = match (ran, transaction) {
+            (ForcedRan::Ran(Ran::Executed { success, gas_used, logs }), Some(transaction)) => {
+                let transaction_hash = transaction.hash();
+                let ran = (success, gas_used, logs);
+                let transaction_index = out.executed(transaction, ran, base_fee_wei);
+                ForcedVerdict::Executed { transaction_index, transaction_hash, success }
+            }
+            (ForcedRan::Ran(Ran::Skipped(reason)), _) => {
+                ForcedVerdict::Skipped { reason, transaction_hash }
+            }
+            (ForcedRan::Credited { to, wei }, _) => ForcedVerdict::Credited { to, wei },
+            (ForcedRan::Ran(Ran::Nothing | Ran::Executed { .. }), _) => {
+                position.map_or(invalid, |position| ForcedVerdict::Ordered { position })
+            }
+        };
+        let ForcedItem { index, kind, sender, .. } = *item;
+        out.forced.push(ForcedOutcome { index, kind, sender, verdict });
+    }
     for ((item, transaction), JobResult { ran, charge_wei }) in items.iter().zip(held).zip(done) {
         let transaction_hash = transaction.as_ref().map(Transaction::hash);
         let verdict = match (ran, transaction) {
             (Ran::Executed { success, gas_used, logs }, Some(transaction)) => {
-                out.gas_used = out.gas_used.saturating_add(gas_used);
-                let transaction_index = u32::try_from(out.transactions.len()).unwrap_or(u32::MAX);
-                out.receipts.push(Receipt {
-                    tx_type: transaction.tx_type(),
-                    success,
-                    gas_used,
-                    cumulative_gas_used: out.gas_used,
-                    effective_gas_price_wei: transaction.effective_gas_price(base_fee_wei),
-                    contract_address: transaction.created_address(),
-                    logs,
-                });
                 let transaction_hash = transaction.hash();
-                out.transactions.push(transaction);
+                let ran = (success, gas_used, logs);
+                let transaction_index = out.executed(transaction, ran, base_fee_wei);
                 Verdict::Executed { transaction_index, transaction_hash, success }
             }
             (Ran::Skipped(reason), _) => Verdict::Skipped { reason, transaction_hash },
@@ -164,6 +211,22 @@ pub(crate) fn results(
         out.outcomes.push(Outcome { envelope_id, payer, charge_wei, verdict });
     }
     out
+}
+
+/// The position of each forced item's envelope, if it has one. The order begins with those that the order rule took,
+/// in the order of the queue, so an item whose envelope is not the next one was not taken.
+fn forced_positions(items: &[ForcedItem], ordered: &[OpenedEnvelope]) -> Vec<Option<u32>> {
+    let mut next = 0;
+    let mut position = |item: &ForcedItem| {
+        if item.kind() != Some(ForcedKind::Sealed) {
+            return None;
+        }
+        let id = Envelope::decode(&item.data).ok()?.id();
+        let at = next;
+        (ordered.get(at)?.envelope.id() == id).then(|| next += 1)?;
+        u32::try_from(at).ok()
+    };
+    items.iter().map(&mut position).collect()
 }
 
 /// The header of the block that came to these results.
@@ -208,7 +271,7 @@ impl Executed {
         let Sealed { state_root, mut writes, watched } =
             seal(parent, &diff, height, ESCROW_ADDRESS, root_threads())?;
         let header = header(&facts, commitment, parent.tip().block_hash, state_root, &results);
-        let Results { transactions, receipts, outcomes, .. } = results;
+        let Results { forced, transactions, receipts, outcomes, .. } = results;
         let tip = Tip {
             height,
             block_hash: header.hash_slow(),
@@ -226,6 +289,7 @@ impl Executed {
                 transactions,
                 receipts,
                 outcomes,
+                forced,
                 opening_root,
                 executed_root: executed_root(state_root, opening_root),
             }),

@@ -14,6 +14,8 @@ pub(crate) struct Run {
     pub(crate) params: Arc<ChainParams>,
     pub(crate) facts: BlockFacts,
     pub(crate) overlay: Overlay,
+    /// Gas used up before the first position.
+    pub(crate) gas_used: u64,
 }
 
 /// What a block came to.
@@ -105,9 +107,9 @@ pub(super) struct Underway {
 
 impl Underway {
     pub(super) fn new(run: Run) -> Self {
-        let Run { params, facts, mut overlay } = run;
+        let Run { params, facts, mut overlay, gas_used } = run;
         overlay.follow(facts.spec);
-        Self { params, facts, overlay: Some(overlay), gas_used: 0, results: Vec::new() }
+        Self { params, facts, overlay: Some(overlay), gas_used, results: Vec::new() }
     }
 
     /// The overlay, to be given back with [`Self::put`].

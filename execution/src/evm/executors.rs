@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use alloy_primitives::B256;
 use blindfold_wire::{
-    Certified, ChainParams, Genesis, OpenedBatch, OpenedEnvelope, Opening, OrderCommitment,
+    Certified, ChainParams, Genesis, OpenedBatch, OpenedEnvelope, Opening, OrderCommitment, Prices,
 };
 
 use super::assemble::{self, Executed};
 use super::parallel::Parallel;
-use super::{BlockFacts, Engine, Finished, Run, Sequential, Session, Transaction};
+use super::{
+    BlockFacts, DoneForced, Engine, Finished, Forced, Run, Sequential, Session, Transaction,
+};
 use crate::executor::{BlockContext, Execution, ExecutionError, Executor};
 use crate::state::Overlay;
 use crate::unsealed::{ExecutionParent, UnsealedBlock};
@@ -36,11 +38,16 @@ impl<E: Engine + Clone + 'static> On<E> {
         let facts = assemble::facts_of(parent.height, order, context, self.chain_id, &self.params)?;
         let mut overlay = Overlay::new(Arc::clone(&parent.view));
         overlay.record_access();
-        let session = self.engine.begin(Run { params: Arc::clone(&self.params), facts, overlay });
+        let forced = Forced::of(&context.forced, order.get(), self.chain_id)?;
+        let (forced, overlay, gas_used) = forced.run(&self.params, facts, overlay)?;
+        let params = Arc::clone(&self.params);
+        let session = self.engine.begin(Run { params, facts, overlay, gas_used });
         Ok(Box::new(Height {
             executor: self.clone(),
             digest: order.digest(),
             facts,
+            prices: Prices::from(order.get()),
+            forced,
             session,
             pushed: Vec::new(),
             held: Vec::new(),
@@ -53,6 +60,9 @@ struct Height<E> {
     executor: On<E>,
     digest: B256,
     facts: BlockFacts,
+    prices: Prices,
+    /// What was done before the first position.
+    forced: DoneForced,
     session: Box<dyn Session>,
     /// What was executed before the whole height was known: envelopes and openings.
     pushed: Vec<(B256, Opening)>,
@@ -64,7 +74,7 @@ impl<E: Engine> Height<E> {
     fn run(&mut self, items: &[OpenedEnvelope]) -> Result<(), ExecutionError> {
         let On { engine, chain_id, .. } = &self.executor;
         let decode = |messages| engine.decode(messages, *chain_id);
-        let (jobs, held) = assemble::prepare(items, &self.facts, decode);
+        let (jobs, held) = assemble::prepare(items, self.prices, decode);
         self.held.extend(held);
         self.session.push(jobs)
     }
@@ -91,9 +101,9 @@ impl<E: Engine> Execution for Height<E> {
         }
         let rest = self.pushed.len();
         self.run(&items[rest..])?;
-        let Self { facts, session, held, .. } = *self;
+        let Self { facts, forced, session, held, .. } = *self;
         let Finished { results, diff, access } = session.finish()?;
-        let results = assemble::results(items, held, results, facts.base_fee_wei);
+        let results = assemble::results(forced, items, held, results, facts.base_fee_wei);
         let (diff, access) = (Arc::new(diff), Arc::new(access.unwrap_or_default()));
         let (commitment, opening_root) = (batch.certified().digest(), batch.opening_root());
         let executed = Executed { facts, commitment, opening_root, results, diff, access };

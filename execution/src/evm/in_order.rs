@@ -12,9 +12,10 @@ use blindfold_wire::{ChainParams, SkipReason};
 
 use super::codes::CodeCache;
 use super::database::{self, Reader};
+use super::forced::{Credit, ForcedJob, ForcedRan, Source};
 use super::job::{Body, Charge, Job, JobResult, Ran};
 use super::{BlockFacts, build, skip_reason};
-use crate::escrow;
+use crate::escrow::{self, POSTING_POOL_ADDRESS};
 use crate::executor::ExecutionError;
 use crate::state::{Overlay, StoreError};
 
@@ -83,9 +84,9 @@ impl InOrder {
         self.gas_used = self.gas_used.saturating_add(ran.gas_used());
         let charge_wei = match taken {
             Some((charge, taken_wei)) => {
-                let charge_wei = charge.wei(&self.params, ran.gas_used());
+                let due = charge.due(&self.params, ran.gas_used());
                 let beneficiary = self.facts.beneficiary;
-                escrow::settle(self.overlay(), charge.payer, taken_wei, charge_wei, beneficiary)?
+                escrow::settle(self.overlay(), charge.payer, taken_wei, due, beneficiary)?
             }
             None => Default::default(),
         };
@@ -93,8 +94,51 @@ impl InOrder {
         Ok(JobResult { ran, charge_wei })
     }
 
+    /// A forced item, which nobody is charged for.
+    pub(crate) fn forced(&mut self, job: &ForcedJob) -> Result<ForcedRan, ExecutionError> {
+        self.overlay().begin();
+        let ran = match job {
+            ForcedJob::Nothing => ForcedRan::Ran(Ran::Nothing),
+            ForcedJob::Skip(reason) => ForcedRan::Ran(Ran::Skipped(*reason)),
+            ForcedJob::Run(tx) => ForcedRan::Ran(self.run(tx)?),
+            ForcedJob::Credit(credit) => self.credit(credit)?,
+        };
+        self.gas_used = self.gas_used.saturating_add(ran.gas_used());
+        self.overlay().end()?;
+        Ok(ran)
+    }
+
+    fn credit(&mut self, credit: &Credit) -> Result<ForcedRan, StoreError> {
+        let Credit { source, to, wei } = *credit;
+        let overlay = self.overlay();
+        let credited = match source {
+            Source::Deposit => {
+                let balance = overlay.account(to)?.unwrap_or_default().balance;
+                match balance.checked_add(wei) {
+                    Some(_) => {
+                        overlay.credit(to, wei)?;
+                        Some(wei)
+                    }
+                    None => None,
+                }
+            }
+            Source::EscrowDeposit => escrow::deposit(overlay, to, wei)?.then_some(wei),
+            Source::PostingPool => {
+                let mut pool = overlay.account(POSTING_POOL_ADDRESS)?.unwrap_or_default();
+                let paid = wei.min(pool.balance);
+                pool.balance -= paid;
+                overlay.set_account(POSTING_POOL_ADDRESS, pool)?;
+                overlay.credit(to, paid)?;
+                Some(paid)
+            }
+        };
+        // More wei than there can be: nobody deposited that.
+        let invalid = ForcedRan::Ran(Ran::Skipped(SkipReason::ForcedInvalid));
+        Ok(credited.map_or(invalid, |wei| ForcedRan::Credited { to, wei }))
+    }
+
     fn take(&mut self, charge: &Charge) -> Result<U256, StoreError> {
-        let due_wei = charge.wei(&self.params, 0);
+        let due_wei = charge.due(&self.params, 0).wei;
         let taken_wei = escrow::take(self.overlay(), charge.payer, due_wei)?;
         if taken_wei < due_wei {
             // The order rule makes this impossible; say so rather than stop the chain.

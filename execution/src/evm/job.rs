@@ -4,7 +4,7 @@ use alloy_primitives::{Address, Log, U256};
 use revm::context::TxEnv;
 
 use blindfold_wire::envelope::EnvelopeHeader;
-use blindfold_wire::{ChainParams, SkipReason, fees};
+use blindfold_wire::{ChainParams, Prices, SkipReason, fees};
 
 /// What to do at one position.
 #[derive(Clone, Debug)]
@@ -31,7 +31,7 @@ pub(crate) struct Charge {
     pub(crate) next_nonce: u64,
     header: EnvelopeHeader,
     size_bytes: usize,
-    base_fee_wei: u128,
+    prices: Prices,
 }
 
 impl Charge {
@@ -39,15 +39,15 @@ impl Charge {
         payer: Address,
         header: EnvelopeHeader,
         size_bytes: usize,
-        base_fee_wei: u128,
+        prices: Prices,
     ) -> Self {
         let next_nonce = header.payer_nonce.saturating_add(1);
-        Self { payer, next_nonce, header, size_bytes, base_fee_wei }
+        Self { payer, next_nonce, header, size_bytes, prices }
     }
 
-    /// Wei, if the transaction used so much gas.
-    pub(crate) fn wei(&self, params: &ChainParams, used_gas: u64) -> U256 {
-        fees::charge(params, &self.header, self.size_bytes, self.base_fee_wei, used_gas)
+    /// What is due if the transaction used so much gas.
+    pub(crate) fn due(&self, params: &ChainParams, used_gas: u64) -> fees::Charge {
+        fees::charge(params, &self.header, self.size_bytes, self.prices, used_gas)
     }
 }
 

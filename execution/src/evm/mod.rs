@@ -6,6 +6,7 @@ mod codes;
 mod database;
 mod engine;
 mod executors;
+mod forced;
 mod in_order;
 mod job;
 mod parallel;
@@ -21,6 +22,7 @@ pub(crate) use engine::{
     Decoded, Engine, Finished, Messages, Run, Sequential, Session, decode_in_order,
 };
 pub use executors::{ParallelExecutor, SequentialExecutor};
+pub(crate) use forced::{DoneForced, Forced, ForcedJob, ForcedRan};
 pub(crate) use in_order::InOrder;
 pub(crate) use job::{Body, Charge, Job, JobResult, Ran};
 pub use parallel::MAX_THREADS as MAX_EXECUTION_THREADS;

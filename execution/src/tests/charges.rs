@@ -246,7 +246,7 @@ fn a_batch_must_follow_its_parent() {
     net.run(Vec::new());
     let certified = net.committee.certify_order(&[]);
     let batch = blindfold_wire::OpenedBatch::new(certified, Vec::new()).expect("empty");
-    let context = crate::BlockContext { beneficiary: BENEFICIARY };
+    let context = crate::BlockContext::without_forced(BENEFICIARY);
     assert!(matches!(
         net.executor.execute(&net.state, &batch, &context),
         Err(ExecutionError::NotNext { height: 1, tip: 1 })

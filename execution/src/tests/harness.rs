@@ -7,15 +7,15 @@ use alloy_eips::eip2718::Encodable2718;
 use alloy_primitives::{Address, B256, Bytes, Signature, TxKind, U256};
 use blindfold_wire::testkit::TestCommittee;
 use blindfold_wire::{
-    Block, CheckedEnvelope, EnvelopeHeader, Genesis, GenesisAccount, OpenedBatch, Opening,
-    OrderCommitment, SigningKey, fees,
+    Block, CheckedEnvelope, EnvelopeHeader, ForcedItem, ForcedKind, ForcedSpan, Genesis,
+    GenesisAccount, OpenedBatch, Opening, OrderCommitment, Prices, SigningKey, fees,
 };
 
 use crate::escrow::ESCROW_ADDRESS;
 use crate::state::tests::flat_root;
 use crate::state::{Column, MemoryStore, ParentState, StateStore};
 use crate::{
-    BlockContext, ExecutedBlock, Executor, Outcome, ParallelExecutor, SequentialExecutor,
+    BlockContext, ExecutedBlock, Executor, ForcedVerdict, Outcome, ParallelExecutor, SequentialExecutor,
     genesis_block,
 };
 
@@ -99,6 +99,11 @@ pub(super) struct Net {
     pub(super) headers: Vec<Header>,
     /// Next envelope nonce by payer key index.
     payer_nonces: [u64; 16],
+    /// Items that the next height consumes.
+    forced: Vec<ForcedItem>,
+    next_item: u64,
+    /// Base fee that heights name, wei per gas.
+    pub(super) l1_base_fee: u64,
 }
 
 impl Net {
@@ -141,6 +146,9 @@ impl Net {
             state,
             committee,
             payer_nonces: [0; 16],
+            forced: Vec::new(),
+            next_item: 0,
+            l1_base_fee: 0,
         }
     }
 
@@ -168,11 +176,25 @@ impl Net {
         self.seal(payer, tx.gas_limit(), &tx.encoded_2718())
     }
 
+    /// Puts an item into the queue, which the next height consumes.
+    pub(super) fn force(&mut self, kind: u8, data: impl Into<Bytes>) {
+        let sender = Address::repeat_byte(0xf0);
+        self.forced.push(ForcedItem { index: self.next_item, kind, sender, data: data.into() });
+        self.next_item += 1;
+    }
+
+    /// A deposit or reimbursement, as its contract would queue it.
+    pub(super) fn credit(&mut self, kind: ForcedKind, to: Address, wei: U256) {
+        self.force(kind as u8, [to.as_slice(), &wei.to_be_bytes::<32>()].concat());
+    }
+
     /// The next height, ordered and opened.
     pub(super) fn next_batch(&self, items: &[Item]) -> (OpenedBatch, BlockContext) {
         let envelopes: Vec<_> = items.iter().map(|item| item.envelope.clone()).collect();
-        let commitment = self.committee.commitment(&self.parent, &envelopes);
-        (self.batch(&commitment, items), BlockContext { beneficiary: BENEFICIARY })
+        let (commitment, forced) =
+            self.committee.forcing(&self.parent, self.forced.clone(), &envelopes);
+        let commitment = OrderCommitment { l1_base_fee: self.l1_base_fee, ..commitment };
+        (self.batch(&commitment, items), context(forced))
     }
 
     /// Executes without writing.
@@ -202,7 +224,8 @@ impl Net {
         let before = self.total_wei();
         let (commitment, block) = self.execute(&items);
         let record = &block.record;
-        super::stateless::check(self, &items, &commitment, &block);
+        super::stateless::check(self, &items, &block);
+        self.forced.clear();
         self.headers.push(record.header.clone());
         self.store.apply(block.writes()).expect("memory");
         self.state =
@@ -218,7 +241,8 @@ impl Net {
         assert_eq!(record.receipts.len(), record.transactions.len());
         let base_fee = U256::from(record.header.base_fee_per_gas.expect("London"));
         let burnt = base_fee * U256::from(record.header.gas_used);
-        assert_eq!(self.total_wei() + burnt, before, "wei is conserved");
+        assert_eq!(self.total_wei() + burnt, before + minted(&block), "wei is conserved");
+        assert_eq!(crate::BlockRecord::decode(&record.encode()).as_ref(), Ok(record.as_ref()));
         block
     }
 
@@ -230,9 +254,18 @@ impl Net {
 
     /// What an envelope costs when its transaction uses `used_gas`.
     pub(super) fn charge(&self, envelope: &CheckedEnvelope, used_gas: u64) -> U256 {
-        let base_fee = self.genesis().params.initial_base_fee;
+        self.charge_and_posting(envelope, used_gas).wei
+    }
+
+    pub(super) fn charge_and_posting(
+        &self,
+        envelope: &CheckedEnvelope,
+        used_gas: u64,
+    ) -> fees::Charge {
         let params = &self.genesis().params;
-        fees::charge(params, envelope.header(), envelope.size_bytes(), base_fee, used_gas)
+        let prices =
+            Prices { base_fee: params.initial_base_fee, l1_base_fee: self.l1_base_fee };
+        fees::charge(params, envelope.header(), envelope.size_bytes(), prices, used_gas)
     }
 
     pub(super) fn balance(&self, address: Address) -> U256 {
@@ -262,6 +295,21 @@ impl Net {
         assert!(self.balance(ESCROW_ADDRESS) <= total);
         total
     }
+}
+
+pub(super) fn context(forced: ForcedSpan) -> BlockContext {
+    BlockContext { beneficiary: BENEFICIARY, forced: Arc::new(forced) }
+}
+
+/// What came from L1, in wei.
+fn minted(block: &ExecutedBlock) -> U256 {
+    let minted = block.record.forced.iter().map(|outcome| match outcome.verdict {
+        ForcedVerdict::Credited { wei, .. } if outcome.kind != ForcedKind::Reimbursement as u8 => {
+            wei
+        }
+        _ => U256::ZERO,
+    });
+    minted.sum()
 }
 
 /// The only outcome of a block.

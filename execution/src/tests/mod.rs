@@ -6,6 +6,7 @@
 
 mod charges;
 mod contracts;
+mod forced;
 mod harness;
 mod skips;
 mod stateless;

@@ -3,31 +3,44 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use alloy_eip7928::AccountChanges;
-use alloy_primitives::{Address, B256, U256, keccak256};
+use alloy_primitives::{Address, B256, U64, U256, keccak256};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::file::{ClaimedBlock, ClaimedOutcome, ClaimedReceipt, ClaimedStatus};
+use super::file::{
+    ClaimedBlock, ClaimedForced, ClaimedForcedStatus, ClaimedOutcome, ClaimedReceipt, ClaimedStatus,
+};
 use super::report::{Difference, Location, MAX_DIFFERENCES};
 
 /// What a location holds when nothing changed there.
 const UNCHANGED: &str = "unchanged";
 
-/// All differences between a claim and an execution: that of the lowest position first, those of the whole
-/// block last. At one position what it left in the state comes before what it reported.
+/// All differences between a claim and an execution: that of the first forced item or the lowest position first, those
+/// of the whole block last. At one place what it left in the state comes before what it reported.
 pub(super) fn differences(claimed: &ClaimedBlock, computed: &ClaimedBlock) -> Vec<Difference> {
-    let mut found = Found::default();
+    let mut found = Found { items: computed.forced.len(), found: Vec::new() };
     let positions = claimed.outcomes.len().max(computed.outcomes.len());
     found.states(&claimed.access_list, &computed.access_list);
+    for item in 0..claimed.forced.len().max(computed.forced.len()) {
+        let at = Some(Place::Item(item));
+        let (claimed_at, computed_at) = (claimed.forced.get(item), computed.forced.get(item));
+        let receipt = |block, at: Option<&ClaimedForced>| {
+            let executed = at.filter(|at| at.status == ClaimedForcedStatus::Executed);
+            receipt_at(block, executed?.transaction_index)
+        };
+        found.receipts(at, receipt(claimed, claimed_at), receipt(computed, computed_at));
+        found.fields(at, claimed_at, computed_at, |field| Location::Forced { field });
+    }
     for position in 0..positions {
+        let at = Some(Place::Position(position));
         let (claimed_at, computed_at) =
             (claimed.outcomes.get(position), computed.outcomes.get(position));
         found.receipts(
-            position,
+            at,
             claimed_at.and_then(|outcome| receipt_of(claimed, outcome)),
             computed_at.and_then(|outcome| receipt_of(computed, outcome)),
         );
-        found.fields(Some(position), claimed_at, computed_at, |field| Location::Outcome { field });
+        found.fields(at, claimed_at, computed_at, |field| Location::Outcome { field });
     }
     let count = |block: &ClaimedBlock| Value::from(block.receipts.len());
     found.value(None, &count(claimed), &count(computed), || Location::Receipt {
@@ -44,27 +57,43 @@ pub(super) fn differences(claimed: &ClaimedBlock, computed: &ClaimedBlock) -> Ve
             (Value::from(claimed.to_string()), Value::from(computed.to_string()));
         found.value(None, &claimed, &computed, || Location::Root { field });
     }
-    found.finish(|position| {
-        computed.outcomes.get(position).and_then(|outcome| outcome.transaction_hash)
+    found.finish(|place| match place {
+        Place::Item(item) => computed.forced.get(item)?.transaction_hash,
+        Place::Position(position) => computed.outcomes.get(position)?.transaction_hash,
     })
+}
+
+/// Where in the block something shows first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Place {
+    /// At a forced item.
+    Item(usize),
+    /// At a position.
+    Position(usize),
 }
 
 fn receipt_of<'a>(block: &'a ClaimedBlock, outcome: &ClaimedOutcome) -> Option<&'a ClaimedReceipt> {
     if outcome.status != ClaimedStatus::Executed {
         return None;
     }
-    let index = usize::try_from(outcome.transaction_index?.to::<u64>()).ok()?;
-    block.receipts.get(index)
+    receipt_at(block, outcome.transaction_index)
 }
 
-/// Differences with what they are sorted by: position, and rank within it.
-#[derive(Default)]
-struct Found(Vec<((usize, u8), Difference)>);
+fn receipt_at(block: &ClaimedBlock, index: Option<U64>) -> Option<&ClaimedReceipt> {
+    block.receipts.get(usize::try_from(index?.to::<u64>()).ok()?)
+}
+
+/// Differences with what they are sorted by: place, those of the whole block last, and rank within it.
+struct Found {
+    /// Forced items of the block.
+    items: usize,
+    found: Vec<((bool, Option<Place>, u8), Difference)>,
+}
 
 impl Found {
     fn push(
         &mut self,
-        position: Option<usize>,
+        place: Option<Place>,
         location: Location,
         claimed: String,
         computed: String,
@@ -74,31 +103,36 @@ impl Found {
             Location::Account { field: "access", .. } => 6,
             Location::Account { .. } | Location::Slot { .. } => 1,
             Location::Receipt { .. } => 2,
-            Location::Outcome { .. } => 3,
+            Location::Outcome { .. } | Location::Forced { .. } => 3,
             Location::Header { .. } => 4,
             Location::Root { .. } => 5,
         };
+        let (item, position) = match place {
+            Some(Place::Item(item)) => (Some(item), None),
+            Some(Place::Position(position)) => (None, Some(position)),
+            None => (None, None),
+        };
         let difference =
-            Difference { position, transaction_hash: None, location, claimed, computed };
-        self.0.push(((position.unwrap_or(usize::MAX), rank), difference));
+            Difference { position, item, transaction_hash: None, location, claimed, computed };
+        self.found.push(((place.is_none(), place, rank), difference));
     }
 
     fn value(
         &mut self,
-        position: Option<usize>,
+        place: Option<Place>,
         claimed: &Value,
         computed: &Value,
         location: impl FnOnce() -> Location,
     ) {
         if claimed != computed {
-            self.push(position, location(), text(claimed), text(computed));
+            self.push(place, location(), text(claimed), text(computed));
         }
     }
 
     /// Compares two values field by field, under the names they have in JSON.
     fn fields<T: Serialize>(
         &mut self,
-        position: Option<usize>,
+        place: Option<Place>,
         claimed: Option<&T>,
         computed: Option<&T>,
         location: impl Fn(String) -> Location,
@@ -116,20 +150,20 @@ impl Found {
             let (claimed, computed) = (side(&claimed), side(&computed));
             if claimed != computed {
                 let (field, claimed, computed) = innermost(name.clone(), &claimed, &computed);
-                self.push(position, location(field), text(claimed), text(computed));
+                self.push(place, location(field), text(claimed), text(computed));
             }
         }
     }
 
     fn receipts(
         &mut self,
-        position: usize,
+        place: Option<Place>,
         claimed: Option<&ClaimedReceipt>,
         computed: Option<&ClaimedReceipt>,
     ) {
         // Whether there is one is the outcome's affair.
         if claimed.is_some() && computed.is_some() {
-            self.fields(Some(position), claimed, computed, |field| Location::Receipt { field });
+            self.fields(place, claimed, computed, |field| Location::Receipt { field });
         }
     }
 
@@ -142,7 +176,7 @@ impl Found {
         let addresses: BTreeSet<Address> = claimed.keys().chain(computed.keys()).copied().collect();
         for address in addresses {
             let (claimed, computed) = (claimed.get(&address), computed.get(&address));
-            let before = self.0.len();
+            let before = self.found.len();
             for (field, read) in FIELDS {
                 let side = |account: Option<&AccountChanges>| account.map(read).unwrap_or_default();
                 self.changes(&side(claimed), &side(computed), || Location::Account {
@@ -161,7 +195,7 @@ impl Found {
                     slot: *slot,
                 });
             }
-            if self.0.len() == before && claimed != computed {
+            if self.found.len() == before && claimed != computed {
                 let side = |account: Option<&AccountChanges>| match account {
                     Some(account) => format!("read, slots {:?}", account.storage_reads),
                     None => "not accessed".to_owned(),
@@ -185,18 +219,23 @@ impl Found {
             let side = |changes: &Changes| {
                 changes.get(index).cloned().unwrap_or_else(|| UNCHANGED.to_owned())
             };
-            let position = usize::try_from(index.saturating_sub(1)).ok();
-            self.push(position, location(), side(claimed), side(computed));
+            let place = usize::try_from(index.saturating_sub(1)).ok().map(|step| {
+                match step.checked_sub(self.items) {
+                    None => Place::Item(step),
+                    Some(position) => Place::Position(position),
+                }
+            });
+            self.push(place, location(), side(claimed), side(computed));
         }
     }
 
-    fn finish(mut self, transaction: impl Fn(usize) -> Option<B256>) -> Vec<Difference> {
-        self.0.sort_by_key(|(key, _)| *key);
-        self.0
+    fn finish(mut self, transaction: impl Fn(Place) -> Option<B256>) -> Vec<Difference> {
+        self.found.sort_by_key(|(key, _)| *key);
+        self.found
             .into_iter()
             .take(MAX_DIFFERENCES)
-            .map(|(_, difference)| Difference {
-                transaction_hash: difference.position.and_then(&transaction),
+            .map(|((_, place, _), difference)| Difference {
+                transaction_hash: place.and_then(&transaction),
                 ..difference
             })
             .collect()

@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use super::format::{ExecutionWitness, WitnessError};
 use crate::bal::{AccessListError, BlockAccessList};
-use crate::block::{BlockRecord, Outcome, Receipt, Verdict};
+use crate::block::{BlockRecord, ForcedOutcome, ForcedVerdict, Outcome, Receipt, Verdict};
 
 /// Version of the format that this program writes and reads.
-pub const REPLAY_FILE_VERSION: u32 = 1;
+pub const REPLAY_FILE_VERSION: u32 = 2;
 
 /// Bytes of a file, at most: the largest witness in hex, and as much again for the rest.
 pub const MAX_REPLAY_FILE_BYTES: usize = 256 << 20;
@@ -38,6 +38,8 @@ pub struct ReplayFile {
     pub descendants: Vec<Bytes>,
     /// Envelopes in order.
     pub envelopes: Vec<OrderedEnvelope>,
+    /// Forced items of the height, with its parent's commitment (`ForcedSpan::encode`).
+    pub forced: Bytes,
     /// What is claimed of the block.
     pub claimed: ClaimedBlock,
     /// What it takes to execute it without the state.
@@ -102,11 +104,13 @@ pub struct ClaimedBlock {
     pub receipts: Vec<ClaimedReceipt>,
     /// What became of each position.
     pub outcomes: Vec<ClaimedOutcome>,
+    /// What became of each forced item.
+    pub forced: Vec<ClaimedForced>,
     /// Root over the openings.
     pub opening_root: B256,
     /// Commits to state root and opening root.
     pub executed_root: B256,
-    /// What every position left behind (EIP-7928, indices are positions + 1). Names the place if only the state
+    /// What every forced item and position left behind (EIP-7928, indices count items, then positions, from 1). Names the place if only the state
     /// root differs.
     pub access_list: Vec<AccountChanges>,
 }
@@ -169,6 +173,51 @@ pub enum ClaimedStatus {
     Skipped,
     /// It held nothing that opens.
     Undecryptable,
+}
+
+/// What became of one forced item, in a [`ReplayFile`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ClaimedForced {
+    /// Its number in the queue.
+    pub index: U64,
+    /// What became of it.
+    pub status: ClaimedForcedStatus,
+    /// Position of its envelope, if ordered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<U64>,
+    /// Index among the block's transactions, if executed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transaction_index: Option<U64>,
+    /// Hash of the transaction, if it held one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transaction_hash: Option<B256>,
+    /// Whether it succeeded, if executed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub success: Option<bool>,
+    /// Why it was skipped, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<SkipReason>,
+    /// Whom wei was credited to, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<Address>,
+    /// How much, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wei: Option<U256>,
+}
+
+/// What became of a forced item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClaimedForcedStatus {
+    /// Its envelope was ordered.
+    Ordered,
+    /// Its transaction was executed, and may have reverted.
+    Executed,
+    /// Wei was credited.
+    Credited,
+    /// It came to nothing.
+    Skipped,
 }
 
 /// Why a file is none, or cannot be executed. Whoever made it is at fault.
@@ -278,10 +327,12 @@ impl ReplayFile {
             certificate: parts.certificate.encode_engine().into(),
             descendants: parts.descendants.iter().map(|link| link.encode().into()).collect(),
             envelopes,
+            forced: parts.block.forced.encode().into(),
             claimed: ClaimedBlock {
                 header: record.header.clone(),
                 receipts: record.receipts.iter().map(ClaimedReceipt::from).collect(),
                 outcomes: record.outcomes.iter().map(ClaimedOutcome::from).collect(),
+                forced: record.forced.iter().map(ClaimedForced::from).collect(),
                 opening_root: record.opening_root,
                 executed_root: record.executed_root,
                 access_list: parts.access_list.accounts().to_vec(),
@@ -399,6 +450,42 @@ impl From<&Outcome> for ClaimedOutcome {
                 ..claimed
             },
             Verdict::Undecryptable => claimed,
+        }
+    }
+}
+
+impl From<&ForcedOutcome> for ClaimedForced {
+    fn from(outcome: &ForcedOutcome) -> Self {
+        let claimed = |status| Self {
+            index: U64::from(outcome.index),
+            status,
+            position: None,
+            transaction_index: None,
+            transaction_hash: None,
+            success: None,
+            reason: None,
+            to: None,
+            wei: None,
+        };
+        match outcome.verdict {
+            ForcedVerdict::Ordered { position } => Self {
+                position: Some(U64::from(position)),
+                ..claimed(ClaimedForcedStatus::Ordered)
+            },
+            ForcedVerdict::Executed { transaction_index, transaction_hash, success } => Self {
+                transaction_index: Some(U64::from(transaction_index)),
+                transaction_hash: Some(transaction_hash),
+                success: Some(success),
+                ..claimed(ClaimedForcedStatus::Executed)
+            },
+            ForcedVerdict::Credited { to, wei } => {
+                Self { to: Some(to), wei: Some(wei), ..claimed(ClaimedForcedStatus::Credited) }
+            }
+            ForcedVerdict::Skipped { reason, transaction_hash } => Self {
+                reason: Some(reason),
+                transaction_hash,
+                ..claimed(ClaimedForcedStatus::Skipped)
+            },
         }
     }
 }

@@ -5,20 +5,20 @@ use std::sync::Arc;
 use alloy_primitives::B256;
 use blindfold_crypto::{CommitteePublic, check_opening, reseal};
 use blindfold_wire::{
-    AdmissionRules, Certified, CheckedEnvelope, Envelope, FinalizationCertificate, Genesis,
-    OpenedBatch, Opening, OrderCommitment, Signature65, SignedCommitment, executed_root,
-    order_root,
+    AdmissionRules, Certified, CheckedEnvelope, Envelope, FinalizationCertificate, ForcedSpan,
+    Genesis, OpenedBatch, Opening, OrderCommitment, Prices, Signature65, SignedCommitment,
+    executed_root, order_root,
 };
 
 use super::compare::differences;
 use super::file::{
-    ClaimedBlock, ClaimedOutcome, ClaimedReceipt, ClaimedStatus, FileOpening, OrderedEnvelope,
-    ReplayFile, ReplayFileError,
+    ClaimedBlock, ClaimedForced, ClaimedOutcome, ClaimedReceipt, ClaimedStatus, FileOpening,
+    OrderedEnvelope, ReplayFile, ReplayFileError,
 };
 use super::report::{Difference, Location, ReplayReport};
 use super::state::{WitnessFault, WitnessState};
 use crate::bal::BlockAccessList;
-use crate::evm::{Engine as _, Finished, Run, Sequential, assemble, decode_in_order};
+use crate::evm::{Engine as _, Finished, Forced, Run, Sequential, assemble, decode_in_order};
 use crate::executor::{BlockContext, ExecutionError};
 use crate::state::{Overlay, StateView, StoreError};
 
@@ -78,6 +78,7 @@ pub fn replay(file: &ReplayFile) -> Result<ReplayReport, ReplayError> {
         block_hash: claimed.header.hash_slow(),
         genesis_hash: file.genesis.hash(),
         state_root: None,
+        forced: 0,
         executed: 0,
         skipped: 0,
         undecryptable: 0,
@@ -92,12 +93,14 @@ pub fn replay(file: &ReplayFile) -> Result<ReplayReport, ReplayError> {
             return Ok(report);
         }
     };
-    BlockAccessList::new(claimed.access_list.clone(), batch.items().len())
+    let indices = context.forced.items().len() + batch.items().len();
+    BlockAccessList::new(claimed.access_list.clone(), indices)
         .map_err(ReplayFileError::AccessList)?;
     let computed = execute(&file.genesis, state, &batch, &context)?;
     let count =
         |status| computed.outcomes.iter().filter(|outcome| outcome.status == status).count();
     report.state_root = Some(computed.header.state_root);
+    report.forced = computed.forced.len();
     report.executed = count(ClaimedStatus::Executed);
     report.skipped = count(ClaimedStatus::Skipped);
     report.undecryptable = count(ClaimedStatus::Undecryptable);
@@ -149,12 +152,15 @@ fn ordered(file: &ReplayFile) -> Result<(OpenedBatch, BlockContext), OrderError>
     for (position, envelope) in file.envelopes.iter().enumerate() {
         items.push(opened(&rules, &public, position, envelope)?);
     }
+    let forced = ForcedSpan::decode(&file.forced)
+        .map_err(|error| ReplayFileError::field("forced", error))?;
+    forced.check(certified.get()).map_err(|error| differs(None, "forced", "consumed", error))?;
     let claimed = certified.get().order_root;
     let ids: Vec<B256> = items.iter().map(|(envelope, _)| envelope.id()).collect();
     let computed = order_root(&ids);
     let batch = OpenedBatch::new(certified, items)
         .map_err(|_| differs(None, "orderRoot", claimed, computed))?;
-    Ok((batch, BlockContext { beneficiary: member.fee_address }))
+    Ok((batch, BlockContext { beneficiary: member.fee_address, forced: Arc::new(forced) }))
 }
 
 fn certify(
@@ -240,6 +246,7 @@ fn differs(
 ) -> OrderError {
     OrderError::Differs(Box::new(Difference {
         position,
+        item: None,
         transaction_hash: None,
         location: Location::Order { field: field.to_owned() },
         claimed: claimed.to_string(),
@@ -271,12 +278,16 @@ pub fn execute(
     let mut overlay = Overlay::new(Arc::clone(&state) as Arc<dyn StateView>);
     overlay.record_access();
     let decode = |messages| decode_in_order(messages, genesis.chain_id);
-    let (jobs, held) = assemble::prepare(batch.items(), &facts, decode);
+    let commitment = batch.commitment();
+    let (jobs, held) = assemble::prepare(batch.items(), Prices::from(commitment), decode);
+    let params = Arc::new(params.clone());
+    let forced = Forced::of(&context.forced, commitment, genesis.chain_id)?;
+    let (forced, overlay, gas_used) = forced.run(&params, facts, overlay)?;
     // An engine of its own: codes that others have read are not in this witness.
     let engine = Sequential::default();
-    let run = Run { params: Arc::new(params.clone()), facts, overlay };
+    let run = Run { params, facts, overlay, gas_used };
     let Finished { results, diff, access } = engine.run(run, jobs)?;
-    let results = assemble::results(batch.items(), held, results, facts.base_fee_wei);
+    let results = assemble::results(forced, batch.items(), held, results, facts.base_fee_wei);
     let state_root = state.root_after(&diff)?;
     let digest = batch.certified().digest();
     let header = assemble::header(&facts, digest, parent.hash, state_root, &results);
@@ -286,6 +297,7 @@ pub fn execute(
         header,
         receipts: results.receipts.iter().map(ClaimedReceipt::from).collect(),
         outcomes: results.outcomes.iter().map(ClaimedOutcome::from).collect(),
+        forced: results.forced.iter().map(ClaimedForced::from).collect(),
         opening_root,
         executed_root: executed_root(state_root, opening_root),
         access_list: access_list.accounts().to_vec(),

@@ -36,6 +36,11 @@ pub enum Location {
         /// The field, as in the file.
         field: String,
     },
+    /// A field of the forced item's outcome.
+    Forced {
+        /// The field, as in the file.
+        field: String,
+    },
     /// A field of the position's outcome.
     Outcome {
         /// The field, as in the file.
@@ -60,6 +65,7 @@ impl fmt::Display for Location {
             Self::Account { address, field } => write!(f, "{field} of {address}"),
             Self::Slot { address, slot } => write!(f, "slot {slot:#x} of {address}"),
             Self::Receipt { field } => write!(f, "receipt: {field}"),
+            Self::Forced { field } => write!(f, "forced item: {field}"),
             Self::Outcome { field } => write!(f, "outcome: {field}"),
             Self::Header { field } => write!(f, "header: {field}"),
             Self::Root { field } => f.write_str(field),
@@ -71,8 +77,10 @@ impl fmt::Display for Location {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Difference {
-    /// The position it first shows at; none if it is of the whole block.
+    /// The position it first shows at; none if it is of a forced item or the whole block.
     pub position: Option<usize>,
+    /// The forced item of the height it first shows at, counted from 0; none if it is of none.
+    pub item: Option<usize>,
     /// Hash of the transaction there, if it is one.
     pub transaction_hash: Option<B256>,
     /// Where.
@@ -85,6 +93,9 @@ pub struct Difference {
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(item) = self.item {
+            write!(f, "forced item {item}, ")?;
+        }
         if let Some(position) = self.position {
             write!(f, "position {position}, ")?;
         }
@@ -109,6 +120,8 @@ pub struct ReplayReport {
     pub genesis_hash: B256,
     /// State root that the execution gave; none if it did not come to that.
     pub state_root: Option<B256>,
+    /// Forced items consumed.
+    pub forced: usize,
     /// Positions executed.
     pub executed: usize,
     /// Positions skipped.
@@ -117,7 +130,7 @@ pub struct ReplayReport {
     pub undecryptable: usize,
     /// Gas used.
     pub gas_used: u64,
-    /// What differs, that of the lowest position first; at most [`MAX_DIFFERENCES`].
+    /// What differs, that of the lowest position first, forced items before them; at most [`MAX_DIFFERENCES`].
     pub differences: Vec<Difference>,
 }
 

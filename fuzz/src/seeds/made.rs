@@ -14,12 +14,12 @@ use alloy_primitives::{Address, B256, FixedBytes, U256};
 use blindfold_committee::{JournalStore as _, MemoryJournal, SigningJournal, Slot, deal_committee};
 use blindfold_execution::{genesis_block, state::Column};
 use blindfold_sdk::rpc::{
-    CommitmentDocument, CommitteeDocument, EvidenceDocument, ExecutedNotice, HeadDocument,
-    HeightDocument, OpenedNotice, OpeningDocument, OrderedNotice, PayerDocument, PendingDocument,
+    CommitmentDocument, CommitteeDocument, EvidenceDocument, ExecutedNotice, ForcedDocument,
+    ForcedStatus, HeadDocument, HeightDocument, OpenedNotice, OpeningDocument, OrderedNotice, PayerDocument, PendingDocument,
     ReceiptDocument, SendDocument,
 };
 use blindfold_wire::{
-    AdmissionReceipt, BadShare, Block, Evidence, OpeningSet, OrderCommitment, ShareBundle,
+    AdmissionReceipt, BadShare, Block, Evidence, ForcedItem, ForcedSpan, OpeningSet, OrderCommitment, ShareBundle,
     SignedCommitment, SignedReceipt, SkipReason, TxStatus, commitment::order_proof, encode_opening,
     share_proof,
 };
@@ -55,7 +55,21 @@ fn signed() -> SignedCommitment {
 
 fn block() -> Block {
     let envelopes = ENVELOPES[..COUNT].iter().map(|envelope| envelope.bytes().clone()).collect();
-    Block { commitment: signed(), envelopes }
+    Block { commitment: signed(), envelopes, forced: ForcedSpan::none() }
+}
+
+/// As [`block`], consuming forced items.
+fn forcing_block() -> Block {
+    let items = (0..5).map(|index| ForcedItem {
+        index,
+        kind: index as u8,
+        sender: Address::repeat_byte(4),
+        data: vec![index as u8; 52].into(),
+    });
+    let items = items.collect();
+    let (commitment, forced) = COMMITTEE.forcing(&GENESIS_COMMITMENT, items, &ENVELOPES[..COUNT]);
+    let commitment = commitment.sign(&COMMITTEE.members[0].signer);
+    Block { commitment, forced, ..block() }
 }
 
 fn bundle(member: usize) -> ShareBundle {
@@ -128,13 +142,17 @@ fn ordering(seeds: &mut Seeds) {
     for message in pack_envelopes(envelopes) {
         seeds.add("envelope_message", message);
     }
-    for block in [block(), Block::genesis(&COMMITTEE.genesis)] {
+    for block in [block(), forcing_block(), Block::genesis(&COMMITTEE.genesis)] {
         let encoded = block.encode();
         let length = (encoded.len() as u32).to_be_bytes();
         seeds.add("ordered_block", [&length[..], &encoded].concat());
         seeds.add("block", encoded);
         seeds.add("commitment", block.commitment.commitment.encode());
         seeds.add("signed_commitment", block.commitment.encode());
+        seeds.add("forced_span", block.forced.encode());
+        for item in block.forced.items() {
+            seeds.add("forced_item", item.encode());
+        }
     }
     for commitment in [commitment(), GENESIS_COMMITMENT.clone()] {
         let certificate = COMMITTEE.certificate(&commitment);
@@ -276,6 +294,8 @@ fn documents(seeds: &mut Seeds) {
         executed_height: 3,
         executed_hash: B256::ZERO,
         next_base_fee_wei: 1_000_000_000,
+        least_max_fee_wei: 2_000_000_000,
+        l1_base_fee_wei: 3,
         suggested_priority_fee_wei: 1,
         uncertified_releases: 0,
     };
@@ -318,6 +338,18 @@ fn documents(seeds: &mut Seeds) {
         certificate: certificate.into(),
         descendants: vec![commitment.encode().into()],
         released: Some(bundle(0).signed_header().encode().into()),
+        l1_block: 9,
+        l1_base_fee_wei: 3,
+        forced: vec![ForcedDocument {
+            index: 2,
+            kind: "deposit".to_owned(),
+            sender: Address::repeat_byte(4),
+            data: vec![1; 52].into(),
+            outcome: Some(ForcedStatus::Credited {
+                to: Address::repeat_byte(1),
+                wei: U256::from(7),
+            }),
+        }],
         state_root: Some(B256::repeat_byte(7)),
         executed: 3,
         skipped: 0,

@@ -9,7 +9,9 @@ use blindfold_sdk::{
     Fees,
     rpc::{HeadDocument, PayerDocument},
 };
-use blindfold_wire::{SkipReason, TxStatus, envelope::EnvelopeHeader, fees};
+use blindfold_wire::{
+    Prices, SignedCommitment, SkipReason, TxStatus, envelope::EnvelopeHeader, fees,
+};
 
 use super::{
     Gateway, State, Trouble,
@@ -165,13 +167,26 @@ impl Gateway {
                 _ => continue,
             };
             let Some(header) = self.api.header(height)? else { return Ok(Fate::Ordered) };
+            let Some(l1_base_fee) = self.l1_base_fee(height)? else { return Ok(Fate::Ordered) };
             let base_fee = header.header.base_fee_per_gas.unwrap_or_default().into();
+            let prices = Prices { base_fee, l1_base_fee };
             let length = sealed.bytes.len();
-            let charge_wei =
-                fees::charge(self.params(), &sealed.header, length, base_fee, used_gas);
+            let charge =
+                fees::charge(self.params(), &sealed.header, length, prices, used_gas);
+            let charge_wei = charge.wei;
             return Ok(Fate::Ended { sealed: Box::new(sealed.clone()), end, charge_wei });
         }
         Ok(Fate::Missing)
+    }
+
+    /// What gas cost on L1 at a height, in wei; `None` if the height is not known yet.
+    fn l1_base_fee(&self, height: u64) -> Result<Option<u64>, Trouble> {
+        if self.api.genesis().settlement.is_zero() {
+            return Ok(Some(0));
+        }
+        let Some(document) = self.api.commitment_by_height(height)? else { return Ok(None) };
+        let signed = SignedCommitment::decode(&document.commitment);
+        Ok(signed.ok().map(|signed| signed.commitment.l1_base_fee))
     }
 
     /// Settles a slot one of whose envelopes came to its end.
@@ -357,10 +372,12 @@ impl Gateway {
     }
 
     /// The offer for a new envelope. It can be ordered only while the base fee is within the inner
-    /// transaction's own cap, since it would be skipped, and public, above that.
+    /// transaction's own cap, since it would be skipped, and public, above that; unless posting asks for more than
+    /// that cap, which no height would take.
     pub(super) fn fees(&self, head: &HeadDocument, gas_limit: u64, cap_wei: u128) -> Fees {
         let suggested = Fees::suggest(head, gas_limit);
-        let max_fee_per_gas = suggested.max_fee_per_gas.min(cap_wei);
+        let max_fee_per_gas =
+            suggested.max_fee_per_gas.min(cap_wei.max(head.least_max_fee_wei));
         let max_priority_fee_per_gas = suggested.max_priority_fee_per_gas.min(max_fee_per_gas);
         Fees { max_fee_per_gas, max_priority_fee_per_gas, ..suggested }
     }

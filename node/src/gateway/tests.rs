@@ -39,6 +39,7 @@ impl Chain {
         let mut head = rest.head();
         (head.ordered_height, head.executed_height) = (10, 10);
         (head.next_base_fee_wei, head.suggested_priority_fee_wei) = (GWEI, GWEI / 10);
+        head.least_max_fee_wei = GWEI;
         Arc::new(Self {
             rest,
             head: Mutex::new(head),

@@ -17,7 +17,7 @@ use alloy_primitives::{Address, B256, Bytes, U256};
 use alloy_rpc_types_eth::{EIP1186AccountProofResponse, EIP1186StorageProof};
 use alloy_serde::JsonStorageKey;
 use blindfold_execution::{
-    BlockRecord, CallError, CallSettings, Verdict,
+    BlockRecord, CallError, CallSettings, ForcedVerdict, Verdict,
     bal::BlockAccessList,
     call,
     escrow::EscrowView,
@@ -27,11 +27,12 @@ use blindfold_execution::{
 };
 use blindfold_mempool::{AccountView as _, PoolStatus, Removal};
 use blindfold_sdk::rpc::{
-    CommitmentDocument, EvidenceDocument, HeadDocument, HeightDocument, OpeningDocument,
-    PayerDocument, PendingDocument, SettlementDocument, SettlementHeadDocument, SettlementState,
+    CommitmentDocument, EvidenceDocument, ForcedDocument, ForcedStatus, HeadDocument,
+    HeightDocument, OpeningDocument, PayerDocument, PendingDocument, SettlementDocument,
+    SettlementHeadDocument, SettlementState,
 };
 use blindfold_wire::{
-    Evidence, Opening, SignedReceipt, TxStatus, encode_opening, genesis::Genesis,
+    Evidence, ForcedItem, ForcedSpan, Opening, SignedReceipt, TxStatus, encode_opening, genesis::Genesis,
 };
 use futures::future::BoxFuture;
 use std::sync::{Arc, atomic::Ordering};
@@ -163,6 +164,41 @@ pub(super) fn statuses(record: &BlockRecord) -> impl Iterator<Item = (B256, TxSt
         .map(|(position, outcome)| (outcome.envelope_id, outcome.status(record.height(), position)))
 }
 
+/// The forced items of a height, and what became of them once it is executed.
+fn forced_documents(
+    forced: &ForcedSpan,
+    executed: Option<&BlockRecord>,
+) -> Vec<ForcedDocument> {
+    let document = |(at, item): (usize, &ForcedItem)| {
+        let outcome = executed.and_then(|executed| executed.forced.get(at));
+        ForcedDocument {
+            index: item.index,
+            kind: item.kind().map_or_else(|| item.kind.to_string(), |kind| kind.name().to_owned()),
+            sender: item.sender,
+            data: item.data.clone(),
+            outcome: outcome.map(|outcome| forced_status(&outcome.verdict)),
+        }
+    };
+    forced.items().iter().enumerate().map(document).collect()
+}
+
+fn forced_status(verdict: &ForcedVerdict) -> ForcedStatus {
+    match *verdict {
+        ForcedVerdict::Ordered { position } => ForcedStatus::Ordered { position },
+        ForcedVerdict::Executed { transaction_index, transaction_hash, success } => {
+            ForcedStatus::Executed {
+                tx_hash: transaction_hash,
+                tx_index: transaction_index,
+                success,
+            }
+        }
+        ForcedVerdict::Credited { to, wei } => ForcedStatus::Credited { to, wei },
+        ForcedVerdict::Skipped { reason, transaction_hash } => {
+            ForcedStatus::Skipped { reason, tx_hash: transaction_hash }
+        }
+    }
+}
+
 /// How many envelopes of a block ended how.
 pub(super) fn counts(record: &BlockRecord) -> [(&'static str, u64); 3] {
     let count = |wanted: fn(&Verdict) -> bool| {
@@ -263,6 +299,9 @@ impl Shared {
             certificate: proof.certificate.encode_engine().into(),
             descendants: proof.descendants.iter().map(|link| link.encode().into()).collect(),
             released: released.map(|header| header.encode().into()),
+            l1_block: commitment.l1_block,
+            l1_base_fee_wei: commitment.l1_base_fee,
+            forced: forced_documents(&block.forced, executed.as_ref()),
             state_root: executed.map(|executed| executed.state_root()),
             executed: narrow(executed_count),
             skipped: narrow(skipped),
@@ -284,8 +323,10 @@ impl NodeApi for Api {
             opened_height: progress.opened_height,
             executed_height: progress.executed_height,
             executed_hash,
-            next_base_fee_wei: progress.next_base_fee,
-            suggested_priority_fee_wei: (progress.next_base_fee / 10).max(1),
+            next_base_fee_wei: progress.next.base_fee,
+            least_max_fee_wei: progress.floor(&self.shared.genesis.params).least_max_fee,
+            l1_base_fee_wei: progress.next.l1_base_fee,
+            suggested_priority_fee_wei: (progress.next.base_fee / 10).max(1),
             uncertified_releases: self.shared.uncertified_releases.load(Ordering::Relaxed),
         }
     }

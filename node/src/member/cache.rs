@@ -2,6 +2,7 @@
 
 use alloy_primitives::{B256, Bytes, keccak256};
 use blindfold_wire::{
+    ForcedItem, ForcedKind,
     block::{Block, BlockError},
     checked::{AdmissionRules, CheckedEnvelope, EnvelopeError},
 };
@@ -87,6 +88,20 @@ impl Checker {
                 verdict.map_err(|source| BlockError::Envelope { position, source })
             })
             .collect()
+    }
+
+    /// Checks the envelopes that sealed forced items hold, one verdict for each item: `None` for an item of another
+    /// kind, and for one that holds no valid envelope.
+    pub fn check_forced(&self, items: &[ForcedItem]) -> Vec<Option<CheckedEnvelope>> {
+        let is_sealed = |item: &ForcedItem| item.kind() == Some(ForcedKind::Sealed);
+        let sealed: Vec<Bytes> =
+            items.iter().filter(|item| is_sealed(item)).map(|item| item.data.clone()).collect();
+        let mut verdicts = self.check_all(&sealed).into_iter();
+        let verdict = |item: &ForcedItem| match is_sealed(item) {
+            true => verdicts.next().and_then(Result::ok),
+            false => None,
+        };
+        items.iter().map(verdict).collect()
     }
 
     /// Fixed by what is checked and by the secret: whoever chooses the envelopes cannot foresee it.

@@ -10,7 +10,7 @@ use blindfold_execution::{ExecutedBlock, escrow::EscrowView, state::ParentState}
 use blindfold_mempool::AccountView;
 use blindfold_ordering::{rule::Account, validity::Executed};
 use blindfold_wire::{
-    checked::CheckedEnvelope, commitment::OrderCommitment, fees, genesis::ChainParams,
+    Floor, Prices, checked::CheckedEnvelope, commitment::OrderCommitment, fees, genesis::ChainParams,
 };
 use parking_lot::RwLock;
 use std::{
@@ -88,8 +88,8 @@ struct Inner {
     ordered: Reservations,
     ordered_height: u64,
     opened_height: u64,
-    /// Wei per gas, of the height after `ordered_height`.
-    next_base_fee: u128,
+    /// Prices of the height after `ordered_height`; that of L1 as the newest height has it.
+    next: Prices,
 }
 
 /// The chain as this node has it. Shared by all its tasks.
@@ -109,22 +109,29 @@ pub struct Progress {
     pub opened_height: u64,
     /// Highest height executed.
     pub executed_height: u64,
-    /// Wei per gas.
-    pub next_base_fee: u128,
+    /// Prices of the next height, as far as they are known: it may name a newer L1 block.
+    pub next: Prices,
+}
+
+impl Progress {
+    /// What an envelope must offer at the next height.
+    pub fn floor(&self, params: &ChainParams) -> Floor {
+        Floor::new(params, self.next)
+    }
 }
 
 impl Chain {
     /// The chain as it was left; `state` is the executed tip.
     pub fn new(params: ChainParams, records: Records, state: ParentState) -> Self {
         let height = state.tip().height;
-        let next_base_fee = params.initial_base_fee;
+        let next = Prices { base_fee: params.initial_base_fee, l1_base_fee: 0 };
         let inner = Inner {
             state,
             roots: BTreeMap::new(),
             ordered: Reservations::default(),
             ordered_height: height,
             opened_height: height,
-            next_base_fee,
+            next,
         };
         Self { params, records, inner: RwLock::new(inner), executed: watch::channel(height).0 }
     }
@@ -136,8 +143,13 @@ impl Chain {
             ordered_height: inner.ordered_height,
             opened_height: inner.opened_height,
             executed_height: inner.state.tip().height,
-            next_base_fee: inner.next_base_fee,
+            next: inner.next,
         }
+    }
+
+    /// Sets what gas costs on L1, as the newest final height says.
+    pub(super) fn set_l1_base_fee(&self, l1_base_fee: u64) {
+        self.inner.write().next.l1_base_fee = l1_base_fee;
     }
 
     /// The state at the executed tip. Another task may write the next height while it is read: for
@@ -167,8 +179,10 @@ impl Chain {
         }
         if commitment.height >= inner.ordered_height {
             inner.ordered_height = commitment.height;
-            inner.next_base_fee =
-                fees::next_base_fee(&self.params, commitment.base_fee, reserved_gas);
+            inner.next = Prices {
+                base_fee: fees::next_base_fee(&self.params, commitment.base_fee, reserved_gas),
+                l1_base_fee: commitment.l1_base_fee,
+            };
         }
     }
 
@@ -264,7 +278,7 @@ impl Chain {
         Ok(TipAccounts {
             accounts,
             height: inner.ordered_height,
-            next_base_fee: inner.next_base_fee,
+            floor: Floor::new(&self.params, inner.next),
         })
     }
 }
@@ -275,8 +289,8 @@ pub struct TipAccounts {
     accounts: HashMap<Address, (u64, U256)>,
     /// The final tip.
     pub height: u64,
-    /// Wei per gas of the next height.
-    pub next_base_fee: u128,
+    /// What an envelope must offer at the next height.
+    pub floor: Floor,
 }
 
 impl AccountView for TipAccounts {

@@ -193,12 +193,10 @@ impl Line {
     fn push(&mut self, parent: &ExecutionParent, chunk: Chunk) {
         let height = chunk.order.get().height;
         if chunk.first == 0 {
-            let context = context_of(&self.shared, chunk.order.get());
-            self.begun = self
-                .shared
-                .executor
-                .begin(parent, &chunk.order, &context)
+            let begin = |context| self.shared.executor.begin(parent, &chunk.order, &context).ok();
+            self.begun = context_of(&self.shared, chunk.order.get())
                 .ok()
+                .and_then(begin)
                 .map(|execution| Begun { height, pushed: 0, execution });
         }
         let Some(begun) = &mut self.begun else { return };
@@ -224,7 +222,7 @@ impl Line {
                 done => return Ok(done?),
             }
         }
-        let context = context_of(&self.shared, batch.commitment());
+        let context = context_of(&self.shared, batch.commitment())?;
         if let Some(hint) = hint {
             return self.execute_along(parent, batch, &context, hint);
         }
@@ -265,7 +263,7 @@ impl Line {
         Some(Recheck {
             record: Arc::clone(&block.record),
             batch: batch.clone(),
-            context: context_of(&self.shared, batch.commitment()),
+            context: context_of(&self.shared, batch.commitment()).ok()?,
             witness: witness.bytes.clone(),
         })
     }
@@ -279,7 +277,11 @@ impl Line {
     ) -> Result<(), MemberError> {
         let shared = &self.shared;
         check_certified_root(shared, batch)?;
-        shared.chain.commit(block, || shared.records.store_executed(block, witness, batch, now_ms))
+        shared
+            .chain
+            .commit(block, || shared.records.store_executed(block, witness, batch, now_ms))?;
+        shared.forced_executed(batch.commitment());
+        Ok(())
     }
 }
 
@@ -295,11 +297,14 @@ fn seal(
     Ok((sealed, witness))
 }
 
-fn context_of(shared: &Shared, commitment: &OrderCommitment) -> BlockContext {
+fn context_of(
+    shared: &Shared,
+    commitment: &OrderCommitment,
+) -> Result<BlockContext, MemberError> {
     let leader = shared.leader_of(commitment);
     let members = &shared.genesis.committee.members;
     let beneficiary = members.get(leader).map(|member| member.fee_address).unwrap_or_default();
-    BlockContext { beneficiary }
+    Ok(BlockContext { beneficiary, forced: shared.forced_of(commitment)? })
 }
 
 /// A quorum has certified the root of h − k in the commitment of h. A node whose own root is another

@@ -6,9 +6,11 @@ use blindfold_committee::journal::Slot;
 use blindfold_ordering::{
     application::{ChainHooks, Proposal},
     events::{FinalizedHeight, OrderingReporter, VoteFault},
+    l1::L1View,
     validity::Executed,
 };
 use blindfold_wire::{
+    ForcedItem,
     block::{Block, BlockError},
     checked::CheckedEnvelope,
     commitment::SignedCommitment,
@@ -59,8 +61,9 @@ impl Hooks {
         let digest = proposal.commitment.digest();
         // The envelopes first: the journal's own write, which is synchronous, makes both durable.
         let signature = keys.signer.sign_digest(digest);
-        let unsigned = SignedCommitment { commitment: proposal.commitment, signature };
-        let block = Block { commitment: unsigned, envelopes: proposal.envelopes };
+        let Proposal { commitment, envelopes, forced } = proposal;
+        let commitment = SignedCommitment { commitment, signature };
+        let block = Block { commitment, envelopes, forced };
         self.shared.records.store_proposal(digest, &block)?;
         let signed = keys.journal.sign_once(Slot::Commitment { epoch, view }, digest, || {
             signature.to_bytes().to_vec()
@@ -108,6 +111,18 @@ impl ChainHooks for Hooks {
         // A full queue costs only the head start.
         let _ = self.precompute.try_send(checked.clone());
         Ok(checked)
+    }
+
+    fn check_forced(&self, items: &[ForcedItem]) -> Vec<Option<CheckedEnvelope>> {
+        self.shared.checker.check_forced(items)
+    }
+
+    fn l1_view(&self) -> Arc<L1View> {
+        self.shared.l1.view()
+    }
+
+    fn l1_changed(&self, version: u64) -> impl Future<Output = ()> + Send {
+        self.shared.l1.changed(version)
     }
 
     async fn signed_proposal(&self, epoch: u64, view: u64) -> Option<Block> {

@@ -24,6 +24,7 @@ pub mod chain;
 pub mod executor;
 pub mod hints;
 pub mod hooks;
+pub mod l1;
 pub mod lag;
 pub mod messages;
 pub mod pipeline;
@@ -88,6 +89,9 @@ pub enum MemberError {
     /// Two commitments are certified for one height.
     #[error("the committee is broken beyond its fault bound: {0}")]
     Forked(#[from] blindfold_committee::collector::CertifiedError),
+    /// The forced queue that was stored does not go together.
+    #[error("the database's record of L1 is damaged: {0}; restore it from a peer with an empty data folder")]
+    L1(#[source] blindfold_ordering::l1::L1Error),
     /// A finalized block does not fit its commitment.
     #[error(transparent)]
     Block(#[from] blindfold_wire::block::BlockError),

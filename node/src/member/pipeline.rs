@@ -289,6 +289,7 @@ where
                 record.certify(block.commitment.commitment.clone(), &self.shared.votes)?;
             let envelopes = self.check(&block).await?;
             let batch = SealedBatch::new(certified, envelopes)?;
+            self.shared.keep_forced(&block);
             self.shared.chain.on_ordered(batch.commitment(), batch.envelopes());
             // The pool was restored as of the executed height.
             pool::on_height(&self.shared, height, batch.envelopes())?;
@@ -375,6 +376,7 @@ where
             executed_ms: 0,
         };
         let batch = SealedBatch::new(certified, envelopes)?;
+        self.shared.keep_forced(block.block());
         self.shared.chain.on_ordered(batch.commitment(), batch.envelopes());
         pool::on_height(&self.shared, height, batch.envelopes())?;
         self.shared.announce_ordered(&batch, self.now_ms());

@@ -330,7 +330,7 @@ pub fn on_height(
         })
         .collect();
     let accounts = shared.chain.accounts(ordered.iter().map(|envelope| envelope.payer))?;
-    shared.pool.lock().on_height(height, accounts.next_base_fee, &ordered, &accounts);
+    shared.pool.lock().on_height(height, accounts.floor, &ordered, &accounts);
     store_changes(shared)
 }
 
@@ -379,7 +379,7 @@ pub fn candidates(shared: &Shared) -> Vec<CheckedEnvelope> {
         &accounts,
         &blindfold_mempool::BlockTarget {
             height: accounts.height.saturating_add(1),
-            base_fee: accounts.next_base_fee,
+            floor: accounts.floor,
             max_count: limit(u64::from(params.max_block_count)),
             max_bytes: limit(params.max_block_bytes),
             max_gas: params.block_gas_limit.saturating_mul(BLOCKS_OFFERED as u64),

@@ -8,7 +8,7 @@ use crate::metrics;
 use alloy_primitives::Bytes;
 use blindfold_execution::{
     BlockContext, BlockRecord,
-    witness::{self, ClaimedOutcome, ExecutionWitness, WitnessState},
+    witness::{self, ClaimedForced, ClaimedOutcome, ExecutionWitness, WitnessState},
 };
 use blindfold_wire::{genesis::Genesis, opened::OpenedBatch};
 use std::sync::{
@@ -95,6 +95,10 @@ impl Recheck {
         if let Some(at) = outcomes.zip(&again.outcomes).position(|(ours, again)| ours != *again) {
             return Some(format!("outcome of position {at}"));
         }
+        let forced = record.forced.iter().map(ClaimedForced::from);
+        if let Some(at) = forced.zip(&again.forced).position(|(ours, again)| ours != *again) {
+            return Some(format!("outcome of forced item {at}"));
+        }
         if again.header != record.header {
             let (ours, again) = (&record.header, &again.header);
             return Some(format!(
@@ -130,7 +134,7 @@ mod tests {
         store.apply(genesis.writes()).unwrap();
         let state = ParentState::open(store as Arc<dyn StateStore>).unwrap();
         let batch = OpenedBatch::new(committee.certify_order(&[]), Vec::new()).unwrap();
-        let context = BlockContext { beneficiary: Address::repeat_byte(7) };
+        let context = BlockContext::without_forced(Address::repeat_byte(7));
         let executor = SequentialExecutor::new(&committee.genesis);
         let block = executor.execute(&state, &batch, &context).unwrap();
         let header = |height| (height == 0).then(|| genesis.record.header.clone());

@@ -16,7 +16,8 @@ use blindfold_execution::{
 };
 use blindfold_mempool::Change;
 use blindfold_wire::{
-    Block, Evidence, MAX_BLOCK_COUNT, SignedCommitment, opened::OpenedBatch, opening::OpeningSet,
+    Block, Evidence, MAX_BLOCK_COUNT, SignedCommitment, forced::MAX_FORCED_PER_HEIGHT,
+    opened::OpenedBatch, opening::OpeningSet,
 };
 use std::{collections::BTreeMap, time::Duration};
 
@@ -164,7 +165,7 @@ impl Records {
     /// What every position of a height accessed.
     pub fn access_list(&self, height: u64) -> Result<Option<BlockAccessList>, MemberError> {
         self.read(Family::AccessLists, &height.to_be_bytes(), "access list", |bytes| {
-            BlockAccessList::decode(bytes, MAX_BLOCK_COUNT).ok()
+            BlockAccessList::decode(bytes, MAX_FORCED_PER_HEIGHT + MAX_BLOCK_COUNT).ok()
         })
     }
 

@@ -1,7 +1,8 @@
 //! What the tasks of a node share.
 
 use super::{
-    MemberError, Options, cache::Checker, chain::Chain, hints::Hints, recheck::Rechecks,
+    MemberError, Options, cache::Checker, chain::Chain, hints::Hints,
+    l1::{L1Store, L1UpdateError}, recheck::Rechecks,
     records::Records, witness::Witnesses,
 };
 use crate::{metrics, rpc::api::NodeEvent, settlement::book::Book, store::Store};
@@ -18,10 +19,10 @@ use blindfold_execution::{
     state::{ParentState, StateError, StateStore},
 };
 use blindfold_mempool::{Mempool, MempoolConfig};
-use blindfold_ordering::{events::VoteFault, schedule::LeaderSchedule};
+use blindfold_ordering::{events::VoteFault, l1::L1Update, schedule::LeaderSchedule};
 use blindfold_wire::{
-    AdmissionRules, CheckedEnvelope, Evidence, OrderCommitment, SigningKey, VoteCommittee,
-    genesis::Genesis, key_id,
+    AdmissionRules, Block, CheckedEnvelope, Evidence, ForcedSpan, OrderCommitment, SigningKey,
+    VoteCommittee, genesis::Genesis, key_id,
 };
 use parking_lot::Mutex;
 use std::{
@@ -35,7 +36,7 @@ use std::{
     thread,
 };
 use tokio::sync::{broadcast, watch};
-use tracing::error;
+use tracing::{error, warn};
 
 /// Events kept for a slow subscriber before it loses the oldest.
 const EVENT_BUFFER: usize = 1_024;
@@ -72,6 +73,8 @@ pub struct Shared {
     pub chain: Chain,
     /// The database as the node's tasks use it.
     pub records: Records,
+    /// What is known of L1.
+    pub l1: L1Store,
     /// Access lists of heights to come, as peers gave them.
     pub hints: Hints,
     /// Executes along them.
@@ -96,6 +99,8 @@ pub struct Shared {
     pub started_at: u64,
     /// Proofs kept in this run, by offender.
     evidence_kept: Mutex<BTreeMap<u32, usize>>,
+    /// Forced items of final heights that are not executed yet.
+    forced: Mutex<BTreeMap<u64, Arc<ForcedSpan>>>,
     candidates: watch::Sender<u64>,
     failure: watch::Sender<Option<String>>,
     schedule: OnceLock<LeaderSchedule>,
@@ -141,6 +146,16 @@ impl Shared {
         let started_at = state.tip().height;
         let threads = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         records.drop_witnesses(started_at, options.witness_heights)?;
+        let tip = match started_at {
+            0 => Block::genesis(&genesis),
+            height => records
+                .block(height)?
+                .ok_or(MemberError::Missing { what: "block", height })?,
+        };
+        let tip = tip.commitment.commitment;
+        let l1 = L1Store::open(store, (tip.forced_cursor, tip.forced_hash))?;
+        let chain = Chain::new(genesis.params.clone(), records.clone(), state);
+        chain.set_l1_base_fee(tip.l1_base_fee);
         Ok(Self {
             network_tip: AtomicU64::new(started_at),
             started_at,
@@ -153,8 +168,9 @@ impl Shared {
                 options.execution.executor,
                 options.execution.threads,
             ),
-            chain: Chain::new(genesis.params.clone(), records.clone(), state),
+            chain,
             records,
+            l1,
             hints: Hints::default(),
             along: BalExecutor::new(&genesis, threads),
             rechecks: Rechecks::new(options.execution.recheck_one_in, seat),
@@ -165,6 +181,7 @@ impl Shared {
             uncertified_releases: AtomicU64::new(0),
             vote_faults: Mutex::default(),
             evidence_kept: Mutex::default(),
+            forced: Mutex::default(),
             candidates: watch::channel(0).0,
             failure: watch::channel(None).0,
             schedule: OnceLock::new(),
@@ -179,6 +196,50 @@ impl Shared {
     /// Index of the member that led a commitment's view.
     pub fn leader_of(&self, commitment: &OrderCommitment) -> usize {
         self.schedule.get().map_or(0, |schedule| schedule.leader(commitment.view))
+    }
+
+    /// Takes over what became final on L1: blocks in order, without gaps, each with all its forced items. `now_ms` is
+    /// this node's clock.
+    ///
+    /// # Errors
+    /// [`L1UpdateError`]; nothing of it was taken.
+    pub fn update_l1(&self, update: &L1Update, now_ms: u64) -> Result<(), L1UpdateError> {
+        self.l1.update(update, now_ms)
+    }
+
+    /// Keeps the forced items of a final height until it is executed.
+    pub(super) fn keep_forced(&self, block: &Block) {
+        if !block.forced.items().is_empty() {
+            self.forced.lock().insert(block.height(), Arc::new(block.forced.clone()));
+        }
+    }
+
+    /// The forced items of a final height.
+    pub(super) fn forced_of(
+        &self,
+        commitment: &OrderCommitment,
+    ) -> Result<Arc<ForcedSpan>, MemberError> {
+        let height = commitment.height;
+        if commitment.forced_cursor == 0 {
+            return Ok(Arc::default());
+        }
+        if let Some(span) = self.forced.lock().get(&height) {
+            return Ok(Arc::clone(span));
+        }
+        let block = self.records.block(height)?;
+        let block = block.ok_or(MemberError::Missing { what: "block", height })?;
+        Ok(Arc::new(block.forced))
+    }
+
+    /// Notes that a height was executed: what it consumed of the forced queue is needed no more.
+    pub(super) fn forced_executed(&self, commitment: &OrderCommitment) {
+        let mut forced = self.forced.lock();
+        *forced = forced.split_off(&commitment.height.saturating_add(1));
+        drop(forced);
+        if let Err(reason) = self.l1.forget_consumed(commitment.forced_cursor) {
+            // They are forgotten with the next height, or at the next start.
+            warn!(target: "blindfold::node", %reason, "consumed forced items are kept on");
+        }
     }
 
     /// Index of this member; 0 for a follower.

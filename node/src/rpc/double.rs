@@ -161,6 +161,8 @@ impl NodeApi for TestNode {
             executed_height: height,
             executed_hash: view.hash,
             next_base_fee_wei: 2_000,
+            least_max_fee_wei: 2_000,
+            l1_base_fee_wei: 0,
             suggested_priority_fee_wei: 7,
             uncertified_releases: 0,
         }

@@ -47,6 +47,9 @@ pub enum Family {
     Posted,
     /// Name → the poster's transaction that is not settled.
     Posting,
+    /// What is known of L1: `00` → where the queue stood before the first kept item, `01` ‖ number (8) → base fee of a
+    /// finalized block, `02` ‖ index (8) → forced item that is not consumed. See `member::l1`.
+    L1,
     /// Slot → signed digest and bytes; only ever written with fsync, never deleted.
     Journal,
     /// The executed state; see [`blindfold_execution::state::Column`].
@@ -55,7 +58,7 @@ pub enum Family {
 
 impl Family {
     /// Every column family besides those of the state.
-    const OWN: [Self; 22] = [
+    const OWN: [Self; 23] = [
         Self::Meta,
         Self::Blocks,
         Self::BlockDigests,
@@ -77,6 +80,7 @@ impl Family {
         Self::Evidence,
         Self::Posted,
         Self::Posting,
+        Self::L1,
         Self::Journal,
     ];
 
@@ -109,6 +113,7 @@ impl Family {
             Self::Evidence => "evidence",
             Self::Posted => "posted",
             Self::Posting => "posting",
+            Self::L1 => "l1",
             Self::Journal => "journal",
             Self::State(column) => column.name(),
         }

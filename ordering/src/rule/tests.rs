@@ -36,11 +36,19 @@ fn accounts(count: u8) -> Accounts {
 }
 
 fn context<'a>(accounts: &'a Accounts, bounds: Bounds) -> RuleContext<'a> {
-    RuleContext { parent: PARENT, height: HEIGHT, base_fee: BASE_FEE, accounts, bounds }
+    RuleContext {
+        parent: PARENT,
+        height: HEIGHT,
+        floor: BASE_FEE.into(),
+        accounts,
+        bounds,
+    }
 }
 
 fn ordered(candidates: &[Candidate], context: &RuleContext<'_>) -> Vec<Candidate> {
-    select(candidates, context).into_iter().map(|index| candidates[index].clone()).collect()
+    let Selection { forced, chosen } = select(&[], candidates, context);
+    assert!(forced.is_empty());
+    chosen.into_iter().map(|index| candidates[index].clone()).collect()
 }
 
 /// The rule in the most naive form: look at all heads, take the best, repeat.
@@ -51,7 +59,7 @@ fn oracle(candidates: &[Candidate], context: &RuleContext<'_>) -> Vec<Candidate>
         let best = (0..rest.len())
             .filter(|a| rest.iter().all(|b| b.payer != rest[*a].payer || b.nonce >= rest[*a].nonce))
             .max_by_key(|a| {
-                let fee = rest[*a].effective_priority_fee(context.base_fee).unwrap();
+                let fee = context.priority_fee(&rest[*a]).unwrap();
                 (fee, Reverse(tie_hash(&context.parent, &rest[*a].id)))
             })
             .unwrap();
@@ -88,7 +96,7 @@ proptest! {
         let chosen = ordered(&shuffled, &context);
         prop_assert_eq!(chosen.len(), set.len(), "everything fits");
         prop_assert_eq!(&chosen, &oracle(&set, &context), "the heap agrees with the naive rule");
-        prop_assert_eq!(check(&chosen, &context), Ok(()));
+        prop_assert_eq!(check(&[], &chosen, &context), Ok(()));
     }
 
     #[test]
@@ -104,7 +112,7 @@ proptest! {
         let (a, b) = (a.index(list.len()), b.index(list.len()));
         prop_assume!(a != b);
         list.swap(a, b);
-        prop_assert!(check(&list, &context).is_err(), "swapped {} and {}", a, b);
+        prop_assert!(check(&[], &list, &context).is_err(), "swapped {} and {}", a, b);
     }
 
     #[test]
@@ -115,7 +123,7 @@ proptest! {
         let mut list = ordered(&set, &context);
         let at = at.index(list.len() - 2);
         list[at..at + 3].rotate_left(1);
-        prop_assert!(check(&list, &context).is_err());
+        prop_assert!(check(&[], &list, &context).is_err());
     }
 
     #[test]
@@ -134,11 +142,11 @@ proptest! {
             .filter(|c| c.payer != victim.payer || c.nonce < victim.nonce)
             .cloned()
             .collect();
-        prop_assert_eq!(check(&without_tail, &context), Ok(()));
+        prop_assert_eq!(check(&[], &without_tail, &context), Ok(()));
 
         let has_later = list.iter().any(|c| c.payer == victim.payer && c.nonce > victim.nonce);
         let hole: Vec<_> = list.iter().filter(|c| **c != victim).cloned().collect();
-        let verdict = check(&hole, &context);
+        let verdict = check(&[], &hole, &context);
         if has_later {
             let is_nonce_error = matches!(verdict, Err(OrderError::Nonce { .. }));
             prop_assert!(is_nonce_error, "{:?}", verdict);
@@ -161,7 +169,7 @@ proptest! {
             .collect();
         let context = context(&accounts, bounds);
         let chosen = ordered(&set, &context);
-        prop_assert_eq!(check(&chosen, &context), Ok(()));
+        prop_assert_eq!(check(&[], &chosen, &context), Ok(()));
         // No payer with budget for more and room for more was left out without need.
         if chosen.len() < max_count && (chosen.len() + 1) * 600 <= max_bytes
             && (chosen.len() as u64) < gas_classes
@@ -194,16 +202,18 @@ fn ties_depend_on_the_parent() {
     other.parent = B256::repeat_byte(0xbb);
     let second = ordered(&set, &other);
     assert_ne!(first, second);
-    assert!(matches!(check(&first, &other), Err(OrderError::Permuted { .. })));
+    assert!(matches!(check(&[], &first, &other), Err(OrderError::Permuted { .. })));
 }
 
 #[test]
 fn a_tip_is_capped_by_the_room_above_the_base_fee() {
     let mut loud = candidate(0, 0, 100);
     loud.max_fee_per_gas = BASE_FEE + 1;
-    assert_eq!(loud.effective_priority_fee(BASE_FEE), Some(1));
-    assert_eq!(loud.effective_priority_fee(BASE_FEE + 2), None);
     let accounts = accounts(2);
+    let under = |floor: Floor| RuleContext { floor, ..context(&accounts, WIDE) }.priority_fee(&loud);
+    assert_eq!(under(BASE_FEE.into()), Some(1));
+    assert_eq!(under((BASE_FEE + 2).into()), None);
+    assert_eq!(under(Floor { base_fee: BASE_FEE, least_max_fee: BASE_FEE + 2 }), None);
     let set = [loud, candidate(1, 0, 2)];
     let chosen = ordered(&set, &context(&accounts, WIDE));
     assert_eq!(chosen[0].payer, payer(1));
@@ -213,10 +223,10 @@ fn a_tip_is_capped_by_the_room_above_the_base_fee() {
 fn competing_envelopes_of_one_nonce_leave_the_better_one() {
     let accounts = accounts(1);
     let set = [candidate(0, 0, 1), candidate(0, 0, 4), candidate(0, 0, 2)];
-    assert_eq!(select(&set, &context(&accounts, WIDE)), [1]);
+    assert_eq!(select(&[], &set, &context(&accounts, WIDE)).chosen, [1]);
     let both = [candidate(0, 0, 4), candidate(0, 0, 1)];
     assert!(matches!(
-        check(&both, &context(&accounts, WIDE)),
+        check(&[], &both, &context(&accounts, WIDE)),
         Err(OrderError::Nonce { position: 1, expected: 1, found: 0 })
     ));
 }
@@ -278,7 +288,7 @@ fn each_broken_condition_is_named() {
         ),
     ];
     for (name, list, bounds, expected) in cases {
-        assert_eq!(check(&list, &context(&two, bounds)), Err(expected), "{name}");
+        assert_eq!(check(&[], &list, &context(&two, bounds)), Err(expected), "{name}");
     }
 }
 
@@ -286,5 +296,58 @@ fn each_broken_condition_is_named() {
 fn the_last_height_before_expiry_is_fine() {
     let accounts = accounts(1);
     let last = Candidate { expiry_height: HEIGHT, ..candidate(0, 0, 2) };
-    assert_eq!(check(&[last], &context(&accounts, WIDE)), Ok(()));
+    assert_eq!(check(&[], &[last], &context(&accounts, WIDE)), Ok(()));
+}
+
+/// Forced envelopes: some of a set's, in any order, now and then one that is invalid, or the same twice.
+fn queues() -> impl Strategy<Value = Vec<Option<Candidate>>> {
+    proptest::collection::vec((0u8..4, 0u64..3, 0u128..5, any::<bool>()), 0..8).prop_map(|items| {
+        let item = |(payer, nonce, tip, valid)| valid.then(|| candidate(payer, nonce, tip));
+        items.into_iter().map(item).collect()
+    })
+}
+
+proptest! {
+    /// What was forced comes first, in the order of the queue, and everybody agrees on which of it has a position.
+    #[test]
+    fn forced_envelopes_come_first(
+        queue in queues(),
+        set in sets(),
+        count in 0usize..12,
+        at: prop::sample::Index,
+    ) {
+        let accounts = accounts(6);
+        let context = context(&accounts, Bounds { max_count: count.max(1), ..WIDE });
+        let Selection { forced, chosen } = select(&queue, &set, &context);
+        prop_assert_eq!(&forced, &take_forced(&queue, &context));
+        prop_assert!(forced.is_sorted() && forced.iter().all(|index| queue[*index].is_some()));
+        let first = forced.iter().map(|index| queue[*index].clone().unwrap());
+        let list: Vec<_> = first.chain(chosen.iter().map(|index| set[*index].clone())).collect();
+        prop_assert_eq!(check(&queue, &list, &context), Ok(()));
+
+        // Naively: one after the other, if its nonce is its payer's next one.
+        let mut next: BTreeMap<Address, u64> = BTreeMap::new();
+        let mut expected = Vec::new();
+        for (index, candidate) in queue.iter().enumerate() {
+            let Some(candidate) = candidate else { continue };
+            let nonce = next.entry(candidate.payer).or_default();
+            if candidate.nonce == *nonce && expected.len() < context.bounds.max_count {
+                *nonce += 1;
+                expected.push(index);
+            }
+        }
+        prop_assert_eq!(&forced, &expected);
+
+        if let Some(position) = (!forced.is_empty()).then(|| at.index(forced.len())) {
+            let mut less = list.clone();
+            less.remove(position);
+            prop_assert!(check(&queue, &less, &context).is_err(), "one was left out");
+            if let Some(other) = forced.get(position + 1) {
+                let mut swapped = list.clone();
+                swapped.swap(position, position + 1);
+                let same = queue[*other].as_ref().map(|it| it.id) == Some(list[position].id);
+                prop_assert!(same || check(&queue, &swapped, &context).is_err());
+            }
+        }
+    }
 }

@@ -1,4 +1,7 @@
 use super::*;
+
+mod forced;
+
 use alloy_primitives::U256;
 use blindfold_wire::{Block, testkit::TestCommittee};
 
@@ -28,7 +31,14 @@ fn candidate_of(payer: u8, nonce: u64, tip: u128) -> Candidate {
 
 /// A parent at height 4, view 9 (one view was skipped), and executed state of height 3.
 fn setting() -> Setting {
-    let committee = TestCommittee::with(4, 3, |genesis| genesis.params.executed_lag = LAG);
+    setting_with(|_| {})
+}
+
+fn setting_with(adjust: impl FnOnce(&mut Genesis)) -> Setting {
+    let committee = TestCommittee::with(4, 3, |genesis| {
+        genesis.params.executed_lag = LAG;
+        adjust(genesis);
+    });
     let schedule = LeaderSchedule::new(0, committee.genesis.hash(), &[4, 3, 2, 1]).unwrap();
     let leaders = LeaderBook::new(&committee.genesis, schedule);
     let mut commitment = Block::genesis(&committee.genesis).commitment.commitment;
@@ -39,6 +49,7 @@ fn setting() -> Setting {
         digest: commitment.digest(),
         commitment,
         candidates: vec![candidate_of(1, 5, 1)].into(),
+        forced: Arc::default(),
     };
     let executed = Executed {
         executed_root: B256::repeat_byte(0xee),
@@ -74,11 +85,22 @@ impl Setting {
             commitment: signed.commitment.clone(),
             digest: signed.digest(),
             candidates: body.into(),
+            forced: Arc::default(),
         };
+        self.validate(signed, &link, executed, &L1View::new())
+    }
+
+    fn validate(
+        &self,
+        signed: &SignedCommitment,
+        link: &Link,
+        executed: bool,
+        l1: &L1View,
+    ) -> Verdict {
         let since = [self.parent.clone()];
         validate(
             signed,
-            &link,
+            link,
             &Surroundings {
                 params: &self.committee.genesis.params,
                 leaders: &self.leaders,
@@ -87,6 +109,7 @@ impl Setting {
                 since: &since,
                 executed: executed.then_some(&self.executed),
                 now_ms: NOW_MS,
+                l1,
             },
         )
     }

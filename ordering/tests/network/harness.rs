@@ -4,13 +4,15 @@ use blindfold_ordering::{
     application::{ChainHooks, Proposal},
     engine::{self, EngineConfig, EngineHandle, Identity, Network, channels},
     events::{FinalizedHeight, OrderingReporter, VoteFault},
+    l1::{L1Update, L1View},
     rule::{Account, Accounts},
     store::{MemoryBlocks, MemoryCertificates},
     validity::Executed,
 };
 use blindfold_wire::{
-    Address, AdmissionRules, B256, Block, BlockError, CheckedEnvelope, Evidence, Genesis,
-    SignedCommitment, SigningKey, U256, keccak256, testkit::TestCommittee,
+    Address, AdmissionRules, B256, Block, BlockError, CheckedEnvelope, Evidence, ForcedItem, Genesis,
+    OrderCommitment, SignedCommitment, SigningKey, U256, forced::check_sealed, keccak256,
+    testkit::TestCommittee,
 };
 use commonware_consensus::{
     marshal::store::{Blocks as _, Certificates as _},
@@ -45,6 +47,8 @@ pub struct Seen {
     pub parent: B256,
     pub view: u64,
     pub envelopes: Vec<(B256, Address)>,
+    pub commitment: OrderCommitment,
+    pub forced: Vec<ForcedItem>,
 }
 
 /// The node under one member: mempool, execution, journal and log, all in memory. Survives restarts.
@@ -68,6 +72,7 @@ pub struct Inner {
     pub execution_paused: AtomicBool,
     /// The next proposal is journaled, and then the member hangs.
     pub hang_after_signing: AtomicBool,
+    pub l1: Mutex<Arc<L1View>>,
     changed: Notify,
 }
 
@@ -88,6 +93,7 @@ impl Stub {
             vote_faults: Mutex::default(),
             execution_paused: AtomicBool::new(false),
             hang_after_signing: AtomicBool::new(false),
+            l1: Mutex::default(),
             changed: Notify::new(),
         }))
     }
@@ -98,6 +104,14 @@ impl Stub {
 
     pub fn pause_execution(&self, paused: bool) {
         self.0.execution_paused.store(paused, Ordering::SeqCst);
+        self.0.changed.notify_waiters();
+    }
+
+    /// Tells what became final on L1.
+    pub fn follow_l1(&self, update: &L1Update, now_ms: u64) {
+        let mut l1 = self.0.l1.lock();
+        Arc::make_mut(&mut l1).update(update, now_ms).expect("updates follow each other");
+        drop(l1);
         self.0.changed.notify_waiters();
     }
 
@@ -151,6 +165,24 @@ impl ChainHooks for Stub {
         block.check_envelopes(&self.0.rules, [7; 32])
     }
 
+    fn check_forced(&self, items: &[ForcedItem]) -> Vec<Option<CheckedEnvelope>> {
+        check_sealed(items, &self.0.rules, [7; 32])
+    }
+
+    fn l1_view(&self) -> Arc<L1View> {
+        self.0.l1.lock().clone()
+    }
+
+    async fn l1_changed(&self, version: u64) {
+        loop {
+            let changed = self.0.changed.notified();
+            if self.0.l1.lock().version() != version {
+                return;
+            }
+            changed.await;
+        }
+    }
+
     async fn signed_proposal(&self, epoch: u64, view: u64) -> Option<Block> {
         self.0.journal.lock().get(&(epoch, view)).cloned()
     }
@@ -162,10 +194,7 @@ impl ChainHooks for Stub {
             .journal
             .lock()
             .entry(slot)
-            .or_insert_with(|| Block {
-                commitment: proposal.commitment.sign(&self.0.signer),
-                envelopes: proposal.envelopes,
-            })
+            .or_insert_with(|| proposal.sign(&self.0.signer))
             .clone();
         if self.0.hang_after_signing.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
@@ -184,6 +213,8 @@ impl OrderingReporter for Stub {
             parent: commitment.parent,
             view: commitment.view,
             envelopes: checked.iter().map(|e| (e.id(), e.payer())).collect(),
+            commitment: commitment.clone(),
+            forced: finalized.block.block().forced.items().to_vec(),
         };
         let height = commitment.height;
         if !finalized.descendants.is_empty() {
@@ -232,6 +263,15 @@ pub struct World {
 
 impl World {
     pub async fn new(context: &Context, members: usize, latency_ms: u64) -> Self {
+        Self::with(context, members, latency_ms, |_| {}).await
+    }
+
+    pub async fn with(
+        context: &Context,
+        members: usize,
+        latency_ms: u64,
+        adjust: impl FnOnce(&mut Genesis),
+    ) -> Self {
         let mut identities: Vec<_> =
             (0..members as u64).map(|seed| PrivateKey::from_seed(seed).public_key()).collect();
         identities.sort();
@@ -244,6 +284,7 @@ impl World {
             genesis.params.leader_timeout_ms = 1_000;
             genesis.params.certification_timeout_ms = 1_500;
             genesis.params.idle_block_interval_ms = 100;
+            adjust(genesis);
         });
         committee.genesis.validate().expect("a valid genesis");
         let genesis = Arc::new(committee.genesis.clone());

@@ -1,5 +1,6 @@
 //! The whole engine with four members over simulated links.
 
+mod forced;
 mod harness;
 
 use blindfold_ordering::engine::Identity;

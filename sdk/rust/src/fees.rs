@@ -35,14 +35,15 @@ pub enum FeesError {
 }
 
 impl Fees {
-    /// An offer that survives a few full heights: twice the next base fee plus the suggested
-    /// priority fee, for [`SUGGESTED_LIFE_HEIGHTS`].
+    /// An offer that survives a few full heights, and a rise of L1's base fee: twice the least that is orderable
+    /// plus the suggested priority fee, for [`SUGGESTED_LIFE_HEIGHTS`].
     ///
     /// The figures come from a node; a caller with limits of its own should apply them.
     pub fn suggest(head: &HeadDocument, gas_limit: u64) -> Self {
         let priority = head.suggested_priority_fee_wei;
+        let least = head.least_max_fee_wei.max(head.next_base_fee_wei);
         Self {
-            max_fee_per_gas: head.next_base_fee_wei.saturating_mul(2).saturating_add(priority),
+            max_fee_per_gas: least.saturating_mul(2).saturating_add(priority),
             max_priority_fee_per_gas: priority,
             gas_limit,
             expiry_height: head.ordered_height.saturating_add(SUGGESTED_LIFE_HEIGHTS),
@@ -100,6 +101,26 @@ mod tests {
         assert!(bumped.max_fee_per_gas * 100 >= OFFER.max_fee_per_gas * 110);
         let top = Fees { max_fee_per_gas: u128::MAX, ..OFFER };
         assert_eq!(top.bumped(10).max_fee_per_gas, u128::MAX);
+    }
+
+    #[test]
+    fn a_suggestion_covers_what_posting_asks_for() {
+        let head = |least_max_fee_wei| HeadDocument {
+            ordered_height: 3,
+            opened_height: 3,
+            executed_height: 3,
+            executed_hash: Default::default(),
+            next_base_fee_wei: 100,
+            least_max_fee_wei,
+            l1_base_fee_wei: 0,
+            suggested_priority_fee_wei: 7,
+            uncertified_releases: 0,
+        };
+        // A node that says nothing sensible is not believed below the base fee.
+        for (least, expected) in [(100, 207), (900, 1_807), (0, 207)] {
+            let fees = Fees::suggest(&head(least), 40_000);
+            assert_eq!((fees.max_fee_per_gas, fees.max_priority_fee_per_gas), (expected, 7));
+        }
     }
 
     #[test]

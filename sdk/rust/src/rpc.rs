@@ -9,7 +9,7 @@ use blindfold_wire::{
     genesis::Genesis,
     receipt::{AdmissionReceipt, SignedReceipt},
     signature::Signature65,
-    status::TxStatus,
+    status::{SkipReason, TxStatus},
 };
 use serde::{Deserialize, Serialize};
 
@@ -204,6 +204,13 @@ pub struct HeadDocument {
     /// Base fee of the next height to be ordered, in wei per gas.
     #[serde(with = "alloy_serde::quantity")]
     pub next_base_fee_wei: u128,
+    /// Least max_fee with which an envelope is orderable at the next height, in wei per gas: the base fee, or what
+    /// posting its bytes to L1 takes, if that is more. Rises and falls with L1's base fee.
+    #[serde(with = "alloy_serde::quantity")]
+    pub least_max_fee_wei: u128,
+    /// Base fee of the L1 block that the newest height names, in wei per gas; 0 without settlement.
+    #[serde(with = "alloy_serde::quantity")]
+    pub l1_base_fee_wei: u64,
     /// Priority fee the node suggests, in wei per gas.
     #[serde(with = "alloy_serde::quantity")]
     pub suggested_priority_fee_wei: u128,
@@ -317,6 +324,14 @@ pub struct HeightDocument {
     /// heights without envelopes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub released: Option<Bytes>,
+    /// The L1 block that the height names; 0 without settlement.
+    #[serde(with = "alloy_serde::quantity")]
+    pub l1_block: u64,
+    /// Base fee of that L1 block, in wei per gas.
+    #[serde(with = "alloy_serde::quantity")]
+    pub l1_base_fee_wei: u64,
+    /// The forced items that the height consumes, in the order of the queue.
+    pub forced: Vec<ForcedDocument>,
     /// State root after the height, once executed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state_root: Option<B256>,
@@ -329,6 +344,59 @@ pub struct HeightDocument {
     /// Envelopes that held nothing.
     #[serde(with = "alloy_serde::quantity")]
     pub undecryptable: u32,
+}
+
+/// A forced item in a [`HeightDocument`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ForcedDocument {
+    /// Its number in the queue on L1.
+    #[serde(with = "alloy_serde::quantity")]
+    pub index: u64,
+    /// `sealed`, `plain`, `deposit`, `escrow_deposit`, `reimbursement`, or the number of another kind.
+    pub kind: String,
+    /// The account on L1 that put it there.
+    pub sender: Address,
+    /// What it holds.
+    pub data: Bytes,
+    /// What became of it, once the height is executed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<ForcedStatus>,
+}
+
+/// What became of a forced item.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case", rename_all_fields = "camelCase")]
+pub enum ForcedStatus {
+    /// Its envelope was ordered; what became of that is the envelope's status.
+    Ordered {
+        /// Position within the height, from 0.
+        position: u32,
+    },
+    /// Its transaction was executed.
+    Executed {
+        /// Hash of the transaction.
+        tx_hash: B256,
+        /// Index among the block's executed transactions.
+        tx_index: u32,
+        /// Whether it succeeded; `false` if it reverted.
+        success: bool,
+    },
+    /// Wei was credited.
+    Credited {
+        /// Whom to.
+        to: Address,
+        /// How much; of a reimbursement what the posting pool had.
+        wei: U256,
+    },
+    /// It came to nothing.
+    Skipped {
+        /// Why.
+        reason: SkipReason,
+        /// Hash of the transaction, if it held one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tx_hash: Option<B256>,
+    },
 }
 
 /// One entry of `sealed_getEvidence`: proof of an offence.

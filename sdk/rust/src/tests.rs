@@ -312,6 +312,8 @@ fn honest(method: &str, params: &Value) -> Value {
             executed_height: 2,
             executed_hash: B256::ZERO,
             next_base_fee_wei: 1_000,
+            least_max_fee_wei: 1_000,
+            l1_base_fee_wei: 0,
             suggested_priority_fee_wei: 1,
             uncertified_releases: 0,
         }),

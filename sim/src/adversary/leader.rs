@@ -118,7 +118,8 @@ impl Mischief {
             commitment.order_root = order_root(&[]);
         }
         let commitment = commitment.sign(&self.signer);
-        let twin = OrderedBlock::new(Block { commitment, envelopes: Vec::new() });
+        let forced = block.block().forced.clone();
+        let twin = OrderedBlock::new(Block { commitment, envelopes: Vec::new(), forced });
         let twin = twin.expect("an empty block");
         assert_ne!(to_digest(twin.id()), block.digest());
         twin

@@ -10,8 +10,10 @@
 //! | `votes` | one vote per view |
 //! | `shares` | shares: right ones, once, for a final order |
 //! | `replayer` | saying what one has to say |
+//! | `censor` | bringing what is due |
 //! | `eager` | release after the certificate; also used on members that count as honest |
 
+mod censor;
 pub mod eager;
 mod leader;
 mod replayer;
@@ -19,9 +21,12 @@ mod shares;
 mod votes;
 
 use crate::{
+    l1::L1,
     plan::{Adversary, AdversaryKind, Plan},
     tap::Outlet,
+    wallets,
 };
+use alloy_primitives::Address;
 use blindfold_committee::secrets::MemberSecrets;
 use blindfold_crypto::DecryptionKey;
 use blindfold_ordering::{
@@ -34,7 +39,7 @@ use commonware_codec::Decode as _;
 use commonware_p2p::{Recipients, Sender as _};
 use commonware_runtime::IoBuf;
 use rand::rngs::StdRng;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// Turns at misbehaving that an adversary takes, at most: enough to be caught on a lossy network, and few
 /// enough that the rest of the world happens too.
@@ -54,6 +59,9 @@ pub struct Mischief {
     /// Ways past this mischief, by channel.
     outlets: BTreeMap<u64, Outlet>,
     random: StdRng,
+    l1: Arc<L1>,
+    /// The payer that a censor leaves out.
+    censored: Address,
     deeds: usize,
     leader: leader::Turns,
     shares: shares::Memory,
@@ -70,6 +78,7 @@ impl Mischief {
         adversary: Adversary,
         genesis: &Genesis,
         secrets: &MemberSecrets,
+        l1: Arc<L1>,
     ) -> Self {
         let identities = engine::identities(genesis).expect("dealt identities");
         let own = &identities[adversary.member];
@@ -90,6 +99,8 @@ impl Mischief {
             others,
             outlets: BTreeMap::new(),
             random: plan.random(5),
+            l1,
+            censored: wallets::key(plan, 0).address(),
             deeds: 0,
             leader: leader::Turns::default(),
             shares: shares::Memory::default(),
@@ -121,16 +132,22 @@ impl Mischief {
                 self.replay(at_ms);
                 true
             }
+            AdversaryKind::Censors => self.leave_out(channel, message),
             // A task of its own does that: `eager`.
             AdversaryKind::ReleasesEarly => true,
         }
     }
 
-    /// A message has arrived.
-    pub fn arrived(&mut self, channel: u64, message: &IoBuf) {
-        if self.kind == AdversaryKind::ReplaysOthers {
-            self.remember(channel, message);
+    /// A message has arrived. What the member gets to see of it.
+    pub fn arrived(&mut self, channel: u64, message: IoBuf) -> IoBuf {
+        match self.kind {
+            AdversaryKind::ReplaysOthers => self.remember(channel, &message),
+            AdversaryKind::Censors => {
+                return self.without_censored(channel, &message).unwrap_or(message);
+            }
+            _ => {}
         }
+        message
     }
 
     /// Notes a share bundle that a task of this member sends past it.

@@ -2,18 +2,20 @@
 
 mod agreement;
 mod conduct;
+mod forced;
 mod progress;
 mod secrecy;
 
 pub use agreement::{p2, p5};
 pub use conduct::{capture, honesty};
+pub use forced::{p6_deadline, p6_due};
 pub use progress::{PATIENCE_MS, RECOVERY_MS, RETURN_MS, liveness, recovery};
 pub use secrecy::{p1_ground, p1_secrecy};
 
 use crate::observation::Observation;
 use std::fmt;
 
-/// A property that every world must keep. P1, P2 and P5 are those of the protocol's §1.
+/// A property that every world must keep. P1, P2, P5 and P6 are those of the protocol's §1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Property {
     /// Nobody can read an envelope before its position is final.
@@ -22,6 +24,8 @@ pub enum Property {
     P2,
     /// Every honest node derives the same bytes from the same order.
     P5,
+    /// A due forced item is executed.
+    P6,
     /// Every envelope comes to the end that its content calls for, at every honest member that is up.
     Liveness,
     /// The next height is final soon after the faults stop.
@@ -53,11 +57,13 @@ type Check = fn(&Observation) -> Vec<String>;
 
 /// Checks all properties.
 pub fn check(world: &Observation) -> Vec<Violation> {
-    let properties: [(Property, Check); 8] = [
+    let properties: [(Property, Check); 10] = [
         (Property::P1, p1_secrecy),
         (Property::P1, p1_ground),
         (Property::P2, p2),
         (Property::P5, p5),
+        (Property::P6, p6_due),
+        (Property::P6, p6_deadline),
         (Property::Liveness, liveness),
         (Property::Recovery, recovery),
         (Property::Honesty, honesty),

@@ -8,9 +8,10 @@ pub use setup::{LEADER_TIMEOUT_MS, genesis};
 
 use crate::{
     adversary::Mischief,
+    l1::L1,
     observation::{MemberView, Observation, Recovery, status},
     observer::Observer,
-    plan::{Fault, MEMBERS, Mutation, Plan},
+    plan::{AdversaryKind, Fault, MEMBERS, Mutation, Plan},
     properties::{self, Violation},
     storm::Storm,
     wallets::Submission,
@@ -37,6 +38,8 @@ use tempfile::TempDir;
 pub const DEADLINE_MS: u64 = 60_000;
 /// The same for a mutation that stops the network, and so would run all the time.
 const STOPPED_DEADLINE_MS: u64 = 15_000;
+/// The same for a mutation under which forced items wait in vain: past the deadline of some.
+const FORCED_DEADLINE_MS: u64 = 16_500;
 /// How often the world looks around.
 const TICK: Duration = Duration::from_millis(20);
 
@@ -108,6 +111,7 @@ struct World<'a> {
     loss_percent: u8,
     storm: Option<Arc<Storm>>,
     mischief: Option<Arc<Mutex<Mischief>>>,
+    l1: Arc<L1>,
     /// Outlives the databases in it.
     _folder: TempDir,
     stores: Vec<Store>,
@@ -219,6 +223,7 @@ impl World<'_> {
             Some(Mutation::SilentMembers { .. } | Mutation::NoRecovery | Mutation::NoGossip) => {
                 STOPPED_DEADLINE_MS
             }
+            Some(Mutation::BlindMembers) => FORCED_DEADLINE_MS,
             _ => DEADLINE_MS,
         };
         while self.now_ms() < deadline_ms {
@@ -226,6 +231,7 @@ impl World<'_> {
             while let Some((_, turn)) = turns.pop_front_if(|(at_ms, _)| *at_ms <= now_ms) {
                 self.take(turn, &mut due).await;
             }
+            self.tell_of_l1(now_ms);
             for _ in 0..due.len() {
                 let Some(index) = due.pop_front() else { break };
                 if self.submissions[index].at_ms > now_ms || !self.submit(index).await {
@@ -240,11 +246,38 @@ impl World<'_> {
             }
             let recovered = self.recovery.as_ref().is_none_or(|it| it.next_ms.is_some());
             let settled = turns.is_empty() && due.is_empty() && recovered;
-            if settled && self.all_ended() && self.caught() {
+            if settled && self.all_ended() && self.all_consumed() && self.caught() {
                 return;
             }
             self.context.sleep(TICK).await;
         }
+    }
+
+    /// Tells the members that are up what became final on L1.
+    fn tell_of_l1(&self, now_ms: u64) {
+        let censors = |member| {
+            self.plan.adversary.is_some_and(|adversary| {
+                adversary.member == member && adversary.kind == AdversaryKind::Censors
+            })
+        };
+        for (index, member) in self.members.iter().enumerate() {
+            let Some(member) = member else { continue };
+            let blind = censors(index) || self.plan.mutation == Some(Mutation::BlindMembers);
+            let l1 = &member.shared.l1;
+            if let Some(news) = self.l1.news(index, &l1.view(), now_ms, blind) {
+                l1.update(&news, now_ms).expect("blocks in order, with their items");
+            }
+        }
+    }
+
+    /// Whether the forced items that are waited for are consumed, and what consumed them executed.
+    fn all_consumed(&self) -> bool {
+        self.honest().all(|(_, shared)| {
+            let executed = shared.chain.progress().executed_height;
+            let block = shared.records.block(executed).expect("the database reads");
+            let cursor = block.map_or(0, |block| block.commitment.commitment.forced_cursor);
+            cursor >= self.l1.awaited
+        })
     }
 
     /// What honest members that are up share.

@@ -9,6 +9,7 @@ use crate::{
 use blindfold_node::member::records::Records;
 use blindfold_ordering::engine::Identity;
 use blindfold_wire::{Block, max_faults, quorum};
+use std::sync::Arc;
 
 impl World<'_> {
     /// Whether the adversary did what it is here for, and every honest member whose process was never away
@@ -70,6 +71,8 @@ impl World<'_> {
             executed_lag: self.genesis.params.executed_lag,
             genesis: Block::genesis(&self.genesis).digest(),
             adversary: self.plan.adversary.filter(|_| !hidden),
+            l1: Arc::clone(&self.l1),
+            ended_ms: self.now_ms(),
             deeds: self.mischief.as_ref().map_or(0, |mischief| mischief.lock().deeds()),
             away: (0..MEMBERS).map(|member| self.plan.fault.takes_down(member)).collect(),
             recovery: self.recovery.clone(),

@@ -3,6 +3,7 @@
 use super::World;
 use crate::{
     adversary::Mischief,
+    l1::{self, L1},
     observer::Observer,
     plan::{MEMBERS, Plan, WALLETS},
     storm::Storm,
@@ -38,8 +39,10 @@ pub const LEADER_TIMEOUT_MS: u64 = 700;
 pub fn genesis(plan: &Plan) -> (Genesis, Vec<MemberSecrets>) {
     let dealt = deal_committee(&[100; MEMBERS], plan.bytes(1)).expect("a possible committee");
     let ether = U256::from(10u64.pow(18));
-    let mut wallets: Vec<Address> =
-        (0..WALLETS).map(|wallet| wallets::key(plan, wallet).address()).collect();
+    // All with funds; all but one of those that force with escrow.
+    let mut wallets: Vec<(Address, bool)> =
+        (0..WALLETS).map(|wallet| (wallets::key(plan, wallet).address(), true)).collect();
+    wallets.extend(l1::forcers(plan));
     wallets.sort_unstable();
     let account = |address: &Address| GenesisAccount {
         address: *address,
@@ -48,9 +51,9 @@ pub fn genesis(plan: &Plan) -> (Genesis, Vec<MemberSecrets>) {
         code: Default::default(),
         storage: BTreeMap::new(),
     };
-    let genesis = Genesis {
+    let mut genesis = Genesis {
         chain_id: 5_318_008,
-        settlement: Address::ZERO,
+        settlement: l1::SETTLEMENT,
         // Where the simulated clock starts.
         timestamp_ms: 0,
         activation: 0,
@@ -62,9 +65,10 @@ pub fn genesis(plan: &Plan) -> (Genesis, Vec<MemberSecrets>) {
             ..ChainParams::default()
         },
         committee: dealt.info,
-        alloc: wallets.iter().map(account).collect(),
-        escrow: wallets.iter().map(|address| (*address, ether)).collect(),
+        alloc: wallets.iter().map(|(address, _)| account(address)).collect(),
+        escrow: wallets.iter().filter(|(_, escrow)| *escrow).map(|(it, _)| (*it, ether)).collect(),
     };
+    l1::adjust(&mut genesis.params);
     genesis.validate().expect("a valid genesis");
     (genesis, dealt.secrets)
 }
@@ -107,9 +111,11 @@ impl<'a> World<'a> {
         let records = stores.iter().map(|store| Records::new(store.clone(), MEMBERS)).collect();
         let submissions = wallets::submissions(plan, &genesis);
         let storm = plan.storm.then(|| plan.calm_ms()).flatten();
+        let l1 = Arc::new(L1::new(plan, &genesis));
         let mischief = plan.adversary.map(|adversary| {
             let secrets = &secrets[adversary.member];
-            Arc::new(Mutex::new(Mischief::new(plan, adversary, &genesis, secrets)))
+            let l1 = Arc::clone(&l1);
+            Arc::new(Mutex::new(Mischief::new(plan, adversary, &genesis, secrets, l1)))
         });
         let world = Self {
             plan,
@@ -129,6 +135,7 @@ impl<'a> World<'a> {
             delays,
             loss_percent: plan.loss_percent,
             mischief,
+            l1,
             storm: storm.map(|until_ms| {
                 Arc::new(Storm::new(context.child("storm"), plan.random(4), until_ms))
             }),

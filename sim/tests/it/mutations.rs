@@ -2,16 +2,17 @@
 //! broken it is; the rest are honest runs whose observation is changed.
 
 use crate::run;
-use alloy_primitives::B256;
+use alloy_primitives::{Address, B256};
+use blindfold_execution::ForcedVerdict;
 use blindfold_sim::{
-    observation::{Accusation, HeightView, Observation, Recovery},
+    observation::{Accusation, ForcedView, HeightView, Observation, Recovery},
     observer::{Event, Said},
     plan::{Adversary, AdversaryKind, Fault, Mutation, Plan, VoteFaultKind},
     properties::{self, Property, RECOVERY_MS},
     scenario::Proof,
     wallets::Content,
 };
-use blindfold_wire::{Opening, TxStatus};
+use blindfold_wire::{Opening, SkipReason, TxStatus};
 use std::collections::BTreeSet;
 
 /// A seed with all members up and a calm network.
@@ -91,6 +92,23 @@ fn a_network_that_stays_cut_breaks_recovery() {
     assert!(properties.contains(&Property::Recovery));
     // What was not ordered before the cut cannot end, of course; safety holds throughout.
     assert!(properties.is_subset(&BTreeSet::from([Property::Recovery, Property::Liveness])));
+}
+
+/// Members that do not hold proposals against the queue order nothing of it, and nobody stops them.
+#[test]
+fn members_that_do_not_check_due_items_break_p6() {
+    let (world, properties) = broken(Plan::new(HONEST_SEED), Mutation::BlindMembers);
+    assert!(!properties::p6_due(&world).is_empty(), "heights skip items, unnoticed");
+    assert!(!properties::p6_deadline(&world).is_empty(), "items are late, unnoticed");
+    // Nothing else suffers.
+    assert_eq!(properties, BTreeSet::from([Property::P6]));
+}
+
+/// What a member's lowest height with forced items says of L1.
+fn forcing(world: &mut Observation, member: usize) -> &mut ForcedView {
+    let heights = &mut world.members[member].as_mut().expect("all are up").heights;
+    let mut views = heights.values_mut().map(|view| &mut view.forced);
+    views.find(|forced| !forced.items.is_empty()).expect("something was forced")
 }
 
 /// A member's view of the lowest height that has envelopes.
@@ -226,6 +244,32 @@ const CHANGES: &[(&str, Property, Change)] = &[
         let height = busy(world, 0).0;
         world.replay.as_mut().expect("a replay").remove(&height);
     }),
+    ("a height skips a due item", Property::P6, |world| drop(forcing(world, 2).items.pop())),
+    ("a height brings an item before it is due", Property::P6, |world| {
+        forcing(world, 1).l1_block -= 1;
+    }),
+    ("a height brings an item that is not in the queue", Property::P6, |world| {
+        forcing(world, 0).items[0].sender = Address::ZERO;
+    }),
+    ("a height names another base fee of L1", Property::P6, |world| {
+        forcing(world, 3).l1_base_fee += 1;
+    }),
+    ("a height says another head of the queue", Property::P6, |world| {
+        forcing(world, 3).hash = B256::ZERO;
+    }),
+    ("a forced item comes to another end", Property::P6, |world| {
+        let verdicts = forcing(world, 2).verdicts.as_mut().expect("executed");
+        verdicts[0] = ForcedVerdict::Skipped {
+            reason: SkipReason::ForcedInvalid,
+            transaction_hash: None,
+        };
+    }),
+    ("an item is consumed late", Property::P6, |world| {
+        for member in 0..world.members.len() {
+            forcing(world, member).final_ms = 1_000_000;
+        }
+    }),
+    ("an item is never consumed", Property::P6, |world| world.ended_ms = 1_000_000),
     ("an envelope stays pending", Property::Liveness, |world| {
         let id = world.expected[0].id;
         world.members[2].as_mut().expect("up").statuses.insert(id, TxStatus::Pending);

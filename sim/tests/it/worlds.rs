@@ -45,6 +45,13 @@ fn has_something_to_judge(world: &Observation) {
         }
     }
     assert!(world.expected.iter().all(|expected| ordered.contains(&expected.id)));
+    // Forced items of every kind were consumed, good and bad.
+    let forced = || up.heights.values().flat_map(|view| &view.forced.items);
+    assert!(forced().count() as u64 >= world.l1.awaited);
+    let kinds: BTreeSet<u8> = forced().map(|item| item.kind).collect();
+    assert_eq!(kinds, BTreeSet::from([0, 1, 2, 3, 4, 9]));
+    let ended = up.heights.values().filter_map(|view| view.forced.verdicts.as_ref());
+    assert!(ended.map(Vec::len).sum::<usize>() as u64 >= world.l1.awaited);
 }
 
 macro_rules! seeds {
@@ -63,6 +70,14 @@ seeds! {
     seed_05 = 5, seed_06 = 6, seed_07 = 7, seed_08 = 8, seed_09 = 9,
     seed_10 = 10, seed_11 = 11, seed_12 = 12, seed_13 = 13, seed_14 = 14,
     seed_15 = 15, seed_16 = 16, seed_17 = 17, seed_18 = 18, seed_19 = 19,
+}
+
+/// One that leaves out forced items and a payer: both come through by the others, in time.
+#[test]
+fn seed_20_has_a_censor() {
+    let plan = Plan::new(SCENARIOS);
+    assert_eq!(plan.adversary.map(|it| it.kind), Some(AdversaryKind::Censors));
+    keeps_every_property(SCENARIOS);
 }
 
 macro_rules! more_seeds {

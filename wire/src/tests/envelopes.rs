@@ -198,7 +198,7 @@ fn a_block_is_its_envelopes_in_order() {
     let parent = Block::genesis(&FOUR.genesis).commitment.commitment;
     let commitment = FOUR.commitment(&parent, &envelopes).sign(&FOUR.members[0].signer);
     let bytes: Vec<_> = envelopes.iter().map(|envelope| envelope.bytes().clone()).collect();
-    let block = Block { commitment, envelopes: bytes };
+    let block = Block { commitment, envelopes: bytes, forced: ForcedSpan::none() };
     let ids: Vec<_> = envelopes.iter().map(CheckedEnvelope::id).collect();
     assert_eq!(block.validate_shape(), Ok(ids.clone()));
     assert_eq!(block.check_envelopes(&rules(), [1; 32]), Ok(envelopes.clone()));

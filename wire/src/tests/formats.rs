@@ -24,6 +24,8 @@ canonical!(
     OrderCommitment,
     SignedCommitment,
     Block,
+    ForcedItem,
+    ForcedSpan,
     BundleHeader,
     SignedBundleHeader,
     ShareBundle,
@@ -185,9 +187,19 @@ fn signed_commitment() -> impl Strategy<Value = SignedCommitment> {
         .prop_map(|(commitment, signature)| SignedCommitment { commitment, signature })
 }
 
+prop_compose! {
+    fn forced_item()(index in int(), kind: u8, sender in address(), data in vec(any::<u8>(), 0..80)) -> ForcedItem {
+        ForcedItem { index, kind, sender, data: data.into() }
+    }
+}
+
+fn forced_span() -> impl Strategy<Value = ForcedSpan> {
+    (commitment(), vec(forced_item(), 0..4)).prop_map(|(parent, items)| ForcedSpan::after(&parent, items))
+}
+
 fn block() -> impl Strategy<Value = Block> {
-    (signed_commitment(), vec(vec(any::<u8>(), 0..80).prop_map(Bytes::from), 0..5))
-        .prop_map(|(commitment, envelopes)| Block { commitment, envelopes })
+    (signed_commitment(), vec(vec(any::<u8>(), 0..80).prop_map(Bytes::from), 0..5), forced_span())
+        .prop_map(|(commitment, envelopes, forced)| Block { commitment, envelopes, forced })
 }
 
 prop_compose! {
@@ -306,6 +318,8 @@ codecs_are_canonical! {
     envelope_codec: envelope();
     commitment_codec: commitment();
     signed_commitment_codec: signed_commitment();
+    forced_item_codec: forced_item();
+    forced_span_codec: forced_span();
     block_codec: block();
     bundle_header_codec: bundle_header();
     signed_bundle_header_codec: signed_header();

@@ -20,7 +20,20 @@ fn lines() -> String {
     let commitment =
         committee.commitment(&parent.commitment.commitment, std::slice::from_ref(&checked));
     let signed = commitment.clone().sign(&committee.members[0].signer);
-    let block = Block { commitment: signed.clone(), envelopes: vec![checked.bytes().clone()] };
+    let envelopes = vec![checked.bytes().clone()];
+    let block =
+        Block { commitment: signed.clone(), envelopes: envelopes.clone(), forced: ForcedSpan::none() };
+    let items = (0..5).map(|index| ForcedItem {
+        index,
+        kind: index as u8,
+        sender: Address::repeat_byte(0x11),
+        data: vec![index as u8; 3].into(),
+    });
+    let items: Vec<_> = items.collect();
+    let (forcing, forced) =
+        committee.forcing(&parent.commitment.commitment, items.clone(), std::slice::from_ref(&checked));
+    let forcing = forcing.sign(&committee.members[0].signer);
+    let forcing_block = Block { commitment: forcing.clone(), envelopes, forced: forced.clone() };
     let certificate = committee.certificate(&commitment);
     let share = committee.members[1].decryption.share(checked.ephemeral());
     let bundle = ShareBundle::sign(
@@ -62,6 +75,11 @@ fn lines() -> String {
     add("commitment-digest", commitment.digest());
     add("signed-commitment", keccak256(signed.encode()));
     add("block", keccak256(block.encode()));
+    add("forced-item", keccak256(items[1].encode()));
+    add("forced-item-hash", items[1].hash());
+    add("forced-queue-hash", forcing.commitment.forced_hash);
+    add("forced-span", keccak256(forced.encode()));
+    add("forcing-block", keccak256(forcing_block.encode()));
     add("certificate", keccak256(certificate.encode_engine()));
     add("engine-namespace", keccak256(engine_namespace(genesis.hash())));
     add("bundle", keccak256(bundle.encode()));

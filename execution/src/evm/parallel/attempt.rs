@@ -11,7 +11,7 @@ use blindfold_wire::{ChainParams, SkipReason};
 use super::cells::{AccountEntry, Delta, SlotEntry};
 use super::handler::{LazyEvm, LazyHandler};
 use super::view::{BalanceRule, Seen, SeenAccount, SeenSlot, Taken, View};
-use crate::escrow::{self, ESCROW_ADDRESS};
+use crate::escrow::{self, ESCROW_ADDRESS, POSTING_POOL_ADDRESS};
 use crate::evm::in_order::{executed, refused};
 use crate::evm::{Body, Charge, Job, JobResult, Ran};
 use crate::executor::ExecutionError;
@@ -73,9 +73,12 @@ pub(super) fn attempt(
     let executed = matches!(ran, Ran::Executed { .. });
     let charge_wei = match (&job.charge, view.taken) {
         (Some(charge), Some(taken)) => {
-            let charged = charge.wei(params, ran.gas_used()).min(taken.wei());
+            let (charged, posting) = escrow::split(charge.due(params, ran.gas_used()), taken.wei());
             settle(&mut changes, &taken, charged);
-            earned = earned.and(Delta::plus(charged));
+            if !posting.is_zero() {
+                changes.accounts.push((POSTING_POOL_ADDRESS, credit(Delta::plus(posting))));
+            }
+            earned = earned.and(Delta::plus(charged - posting));
             charged
         }
         _ => U256::ZERO,
@@ -104,7 +107,7 @@ const fn credit(balance: Delta) -> AccountEntry {
 }
 
 fn take(view: &mut View, charge: &Charge, params: &ChainParams) -> Result<(), StoreError> {
-    let due_wei = charge.wei(params, 0);
+    let due_wei = charge.due(params, 0).wei;
     let balance_slot = escrow::balance_slot(charge.payer);
     let pending_slot = escrow::pending_slot(charge.payer);
     let (mut from_balance, mut from_pending) = (due_wei, U256::ZERO);

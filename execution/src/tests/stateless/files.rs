@@ -47,6 +47,8 @@ fn make() -> ReplayFile {
     let mut net = mixes::net();
     net.run(Vec::new());
     let ops = [
+        (2, Op::ForcedStore(5, 1)),
+        (1, Op::ForcedDeposit(1, true)),
         (1, Op::Pay(3, 5)),
         (2, Op::Store(3, 7)),
         (2, Op::Store(4, 0)),
@@ -65,6 +67,7 @@ fn make() -> ReplayFile {
     let ordered = Block {
         commitment: commitment.sign(&net.committee.members[0].signer),
         envelopes: items.iter().map(|item| item.envelope.bytes().clone()).collect(),
+        forced: (*net.next_batch(&items).1.forced).clone(),
     };
     let openings: Vec<_> = items.iter().map(|item| item.opening.clone()).collect();
     let parts = ReplayParts {
@@ -104,6 +107,7 @@ fn a_true_file_holds() {
     let report = report(&read);
     assert!(report.ok, "{:#?}", report.differences);
     assert_eq!((report.executed, report.skipped, report.undecryptable), (6, 2, 1));
+    assert_eq!(report.forced, 2);
     assert_eq!(report.state_root, Some(file.claimed.header.state_root));
     assert_eq!(report.genesis_hash, file.genesis.hash());
 }
@@ -112,12 +116,12 @@ fn a_true_file_holds() {
 fn a_wrong_claim_is_named_by_position_place_and_values() {
     let field = |field: &str| field.to_owned();
     assert_eq!(
-        first(|file| file.claimed.receipts[2].gas_used += U64::from(1)),
+        first(|file| file.claimed.receipts[3].gas_used += U64::from(1)),
         (Some(2), Location::Receipt { field: field("gasUsed") })
     );
     assert_eq!(
-        first(|file| file.claimed.receipts[4].effective_gas_price = U128::ZERO),
-        // The fifth transaction stands at position 6: two before it were skipped.
+        first(|file| file.claimed.receipts[5].effective_gas_price = U128::ZERO),
+        // The fifth transaction after the forced one stands at position 6: two before it were skipped.
         (Some(6), Location::Receipt { field: field("effectiveGasPrice") })
     );
     assert_eq!(
@@ -153,6 +157,7 @@ fn a_wrong_state_is_named_by_account_and_slot() {
     assert_eq!(
         first(|file| account(file, &mut |account| {
             if account.address == mixes::STORE {
+                // Slot 5 was written by the forced item.
                 account.storage_changes[1].changes[0].new_value = U256::from(3);
             }
         })),
@@ -161,7 +166,7 @@ fn a_wrong_state_is_named_by_account_and_slot() {
     assert_eq!(
         first(|file| account(file, &mut |account| {
             if account.address == BENEFICIARY {
-                account.balance_changes[5].post_balance += U256::from(1);
+                account.balance_changes[6].post_balance += U256::from(1);
             }
         })),
         (Some(5), Location::Account { address: BENEFICIARY, field: "balance" })
@@ -235,8 +240,8 @@ fn what_cannot_be_judged_is_an_error() {
     assert!(matches!(fault, ReplayError::File(ReplayFileError::Witness(_))), "{fault}");
     let fault = refused(|file| file.claimed.access_list.reverse());
     assert!(matches!(fault, ReplayError::File(ReplayFileError::AccessList(_))), "{fault}");
-    let fault = refused(|file| file.version = 2);
-    assert!(matches!(fault, ReplayError::File(ReplayFileError::Version { got: 2 })), "{fault}");
+    let fault = refused(|file| file.version = 1);
+    assert!(matches!(fault, ReplayError::File(ReplayFileError::Version { got: 1 })), "{fault}");
     let fault = refused(|file| file.commitment = Bytes::from_static(&[0xc0]));
     assert!(matches!(fault, ReplayError::File(ReplayFileError::Field { .. })), "{fault}");
     let fault = refused(|file| file.envelopes[0].signature = Bytes::new());
@@ -245,4 +250,42 @@ fn what_cannot_be_judged_is_an_error() {
     assert!(matches!(ReplayFile::from_json(b"{}"), Err(ReplayFileError::Json(_))));
     let cut = &json.as_bytes()[..json.len() - 1];
     assert!(matches!(ReplayFile::from_json(cut), Err(ReplayFileError::Json(_))));
+}
+
+#[test]
+fn a_wrong_forced_item_is_named() {
+    let item = |change: &dyn Fn(&mut ReplayFile)| {
+        let mut file = file();
+        change(&mut file);
+        let report = report(&file);
+        let first = report.first().expect("a difference").clone();
+        (first.item, first.position, first.location)
+    };
+    let field = |field: &str| Location::Forced { field: field.to_owned() };
+    assert_eq!(item(&|file| file.claimed.forced[0].success = None), (Some(0), None, field("success")));
+    assert_eq!(item(&|file| file.claimed.forced[1].wei = None), (Some(1), None, field("wei")));
+    assert_eq!(
+        item(&|file| file.claimed.receipts[0].gas_used += U64::from(1)),
+        (Some(0), None, Location::Receipt { field: "gasUsed".to_owned() })
+    );
+    let slot = Location::Slot { address: mixes::STORE, slot: U256::from(5) };
+    assert_eq!(
+        item(&|file| {
+            let store = file.claimed.access_list.iter_mut();
+            let store = store.filter(|account| account.address == mixes::STORE);
+            let last = store.flat_map(|account| &mut account.storage_changes).last();
+            last.expect("written").changes[0].new_value = U256::from(3);
+        }),
+        (Some(0), None, slot)
+    );
+    // Items are bound to the commitment: fewer, others, or none are another order.
+    let order = (None, None, Location::Order { field: "forced".to_owned() });
+    assert_eq!(item(&|file| file.forced = Bytes::from_static(&[0xc0])), order);
+    let shortened = |file: &mut ReplayFile| {
+        let span = blindfold_wire::ForcedSpan::decode(&file.forced).expect("own");
+        let items = span.items()[1..].to_vec();
+        let parent = span.parent().expect("consumed before").clone();
+        file.forced = blindfold_wire::ForcedSpan::after(&parent, items).encode().into();
+    };
+    assert_eq!(item(&shortened), order);
 }

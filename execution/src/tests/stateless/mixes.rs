@@ -7,7 +7,7 @@ use alloy_eip7928::{AccountChanges, BalanceChange, BlockAccessIndex};
 use alloy_eips::eip7702::Authorization;
 use alloy_primitives::{Address, B256, Bytes, TxKind, U256, hex};
 use alloy_sol_types::SolCall;
-use blindfold_wire::{GenesisAccount, OpenedBatch, Opening, OrderCommitment};
+use blindfold_wire::{ForcedKind, GenesisAccount, OpenedBatch, Opening};
 use proptest::prelude::*;
 
 use super::witness_of;
@@ -19,8 +19,6 @@ use crate::witness::{
     ClaimedBlock, ExecutionWitness, ReplayError, WitnessFault, WitnessState, execute_on,
 };
 use crate::{BlockContext, ExecutedBlock, ExecutionParent};
-
-const CONTEXT: BlockContext = BlockContext { beneficiary: BENEFICIARY };
 
 /// Writes the second word of its input to the slot that the first names. Full of slots from the start.
 pub(super) const STORE: Address = Address::repeat_byte(0xc1);
@@ -48,6 +46,14 @@ pub(super) enum Op {
     Stale,
     Garbage,
     Undecryptable,
+    /// As [`Op::Store`], forced through L1.
+    ForcedStore(u8, u8),
+    /// A deposit to a balance, or to an escrow.
+    ForcedDeposit(u8, bool),
+    /// A poster is repaid, so many gwei.
+    Reimbursement(u64),
+    /// A forced item of this kind that is none.
+    Rubbish(u8),
 }
 
 pub(super) fn op() -> impl Strategy<Value = Op> {
@@ -64,11 +70,15 @@ pub(super) fn op() -> impl Strategy<Value = Op> {
         1 => Just(Op::Stale),
         1 => Just(Op::Garbage),
         1 => Just(Op::Undecryptable),
+        1 => (0u8..24, 0u8..3).prop_map(|(slot, value)| Op::ForcedStore(slot, value)),
+        1 => (1u8..=6, any::<bool>()).prop_map(|(to, escrow)| Op::ForcedDeposit(to, escrow)),
+        1 => (0u64..100_000).prop_map(Op::Reimbursement),
+        1 => (0u8..7).prop_map(Op::Rubbish),
     ]
 }
 
 pub(super) fn net() -> Net {
-    Net::with(|genesis| {
+    let mut net = Net::with(|genesis| {
         // The envelope's leader is whoever signs the commitment; its fees go where the harness looks.
         genesis.committee.members[0].fee_address = BENEFICIARY;
         let mut contract = |address, code: &[u8]| {
@@ -88,11 +98,39 @@ pub(super) fn net() -> Net {
         contract(HASHES, &hex!("5f35430340 5f55 00"));
         // MSTORE(0, 600760015533ff) CREATE2(0, 25, 7, 0): SSTORE(1, 7) SELFDESTRUCT(caller)
         contract(FLEETING, &hex!("66600760015533ff5f525f600760195ff500"));
-    })
+    });
+    // Posting is dearer than what bytes cost without it.
+    net.l1_base_fee = 4 * GWEI as u64;
+    net
 }
 
 fn words(words: [u64; 2]) -> Vec<u8> {
     words.iter().flat_map(|word| U256::from(*word).to_be_bytes::<32>()).collect()
+}
+
+/// Puts a forced operation into the queue. False if it is none.
+fn force(net: &mut Net, who: u8, op: &Op, nonces: &mut [u64; 5]) -> bool {
+    use alloy_eips::eip2718::Encodable2718;
+    match op {
+        Op::ForcedStore(slot, value) => {
+            let nonce = &mut nonces[usize::from(who)];
+            let data = words([u64::from(*slot), u64::from(*value)]);
+            let tx = Tx::new(net, *nonce, STORE).data(data).sign(&key(who));
+            *nonce += 1;
+            net.force(ForcedKind::Plain as u8, tx.encoded_2718());
+        }
+        Op::ForcedDeposit(to, escrow) => {
+            let kind = if *escrow { ForcedKind::EscrowDeposit } else { ForcedKind::Deposit };
+            net.credit(kind, key(*to).address(), ETHER);
+        }
+        Op::Reimbursement(gwei) => {
+            let wei = U256::from(*gwei) * U256::from(GWEI);
+            net.credit(ForcedKind::Reimbursement, SINK, wei);
+        }
+        Op::Rubbish(kind) => net.force(*kind, vec![*kind; 9]),
+        _ => return false,
+    }
+    true
 }
 
 /// Seals an operation of the sender with this key; `nonces` are the senders' next ones.
@@ -138,7 +176,8 @@ fn seal(net: &mut Net, who: u8, op: &Op, nonces: &mut [u64; 5]) -> Item {
             *nonce -= 1;
             return net.seal(who, 40_000, b"no transaction");
         }
-        Op::Undecryptable => {
+        // Those that are forced are in the queue.
+        _ => {
             *nonce -= 1;
             let mut item = net.seal(who, 40_000, b"lost");
             item.opening = Opening::Undecryptable { secret: [1; 48] };
@@ -176,13 +215,17 @@ pub(super) fn seal_all(net: &mut Net, ops: &[(u8, Op)]) -> Vec<Item> {
         0 => 0,
         index => net.nonce(key(index).address()),
     });
-    ops.iter().map(|(who, op)| seal(net, *who, op, &mut nonces)).collect()
+    // What is forced runs first, so its nonces do.
+    let sealed: Vec<_> =
+        ops.iter().filter(|(who, op)| !force(net, *who, op, &mut nonces)).collect();
+    sealed.into_iter().map(|(who, op)| seal(net, *who, op, &mut nonces)).collect()
 }
 
 /// A block that is executed and not yet written.
 struct Fresh {
     net: Net,
     batch: OpenedBatch,
+    context: BlockContext,
     block: ExecutedBlock,
     witness: ExecutionWitness,
     right: ClaimedBlock,
@@ -194,18 +237,18 @@ impl Fresh {
         let items = seal_all(&mut net, first);
         net.run(items);
         let items = seal_all(&mut net, second);
-        let (commitment, block): (OrderCommitment, _) = net.execute(&items);
-        let batch = net.batch(&commitment, &items);
+        let (_, block) = net.execute(&items);
+        let (batch, context) = net.next_batch(&items);
         let witness = witness_of(&net, &block);
         let state = WitnessState::new(&witness).expect("canonical");
-        let right = execute_on(net.genesis(), state, &batch, &CONTEXT).expect("suffices");
+        let right = execute_on(net.genesis(), state, &batch, &context).expect("suffices");
         assert_eq!(right.header, block.record.header);
-        Self { net, batch, block, witness, right }
+        Self { net, batch, context, block, witness, right }
     }
 
     fn on(&self, witness: &ExecutionWitness) -> Result<ClaimedBlock, ReplayError> {
         let state = WitnessState::new(witness).expect("canonical");
-        execute_on(self.net.genesis(), state, &self.batch, &CONTEXT)
+        execute_on(self.net.genesis(), state, &self.batch, &self.context)
     }
 
     /// Executes along a hint, which must not matter; whether it was right.
@@ -214,7 +257,7 @@ impl Fresh {
         let executor = BalExecutor::new(self.net.genesis(), threads);
         let parent = ExecutionParent::of(&self.net.state);
         let (block, used) = executor
-            .execute_along(&self.net.executor, &parent, &self.batch, &CONTEXT, hint)
+            .execute_along(&self.net.executor, &parent, &self.batch, &self.context, hint)
             .expect("a hint is no error");
         assert_eq!(block.seal(&self.net.state).expect("next"), self.block, "{used:?}");
         used == HintUse::Followed
@@ -313,8 +356,8 @@ proptest! {
             let mut accounts = list.accounts().to_vec();
             let at = which.index(accounts.len());
             change(&mut accounts, at);
-            let positions = fresh.batch.items().len();
-            if let Ok(mutated) = BlockAccessList::new(accounts, positions) {
+            let indices = fresh.context.forced.items().len() + fresh.batch.items().len();
+            if let Ok(mutated) = BlockAccessList::new(accounts, indices) {
                 prop_assert_eq!(fresh.along(&mutated.encode()), mutated == list);
             }
         }

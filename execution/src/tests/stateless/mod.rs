@@ -5,12 +5,11 @@ mod mixes;
 
 use std::num::NonZeroUsize;
 
-use blindfold_wire::OrderCommitment;
-
 use super::harness::*;
 use crate::bal::{BalExecutor, BlockAccessList, HintUse};
 use crate::witness::{ExecutionWitness, WitnessState, build_witness, execute_on};
-use crate::{BlockContext, ExecutedBlock, ExecutionParent};
+use crate::witness::{ClaimedForced, ClaimedOutcome};
+use crate::{ExecutedBlock, ExecutionParent};
 
 /// The witness of a block that is not written yet.
 pub(super) fn witness_of(net: &Net, block: &ExecutedBlock) -> ExecutionWitness {
@@ -21,14 +20,9 @@ pub(super) fn witness_of(net: &Net, block: &ExecutedBlock) -> ExecutionWitness {
 
 /// What holds for every block: its witness suffices to come to the same block, and so does its access list,
 /// on any number of threads.
-pub(super) fn check(
-    net: &Net,
-    items: &[Item],
-    commitment: &OrderCommitment,
-    block: &ExecutedBlock,
-) {
-    let batch = net.batch(commitment, items);
-    let context = BlockContext { beneficiary: BENEFICIARY };
+pub(super) fn check(net: &Net, items: &[Item], block: &ExecutedBlock) {
+    let (batch, context) = net.next_batch(items);
+    let indices = context.forced.items().len() + items.len();
 
     let witness = witness_of(net, block);
     assert_eq!(ExecutionWitness::decode(&witness.encode()).as_ref(), Ok(&witness));
@@ -36,10 +30,13 @@ pub(super) fn check(
     let again = execute_on(net.genesis(), state, &batch, &context).expect("the witness suffices");
     assert_eq!(again.header, block.record.header);
     assert_eq!(again.executed_root, block.record.executed_root);
+    let outcomes: Vec<_> = block.record.outcomes.iter().map(ClaimedOutcome::from).collect();
+    let forced: Vec<_> = block.record.forced.iter().map(ClaimedForced::from).collect();
+    assert_eq!((again.outcomes, again.forced), (outcomes, forced));
 
     let list = BlockAccessList::of(&block.access);
     let encoded = list.encode();
-    assert_eq!(BlockAccessList::decode(&encoded, items.len()).as_ref(), Ok(&list));
+    assert_eq!(BlockAccessList::decode(&encoded, indices).as_ref(), Ok(&list));
     assert_eq!(again.access_list, list.accounts(), "access list from the witness");
     let parent = ExecutionParent::of(&net.state);
     for threads in 1..=3 {

@@ -206,9 +206,10 @@ fn what_is_wrong_inside_an_envelope_is_skipped_and_paid_for() {
             &network.genesis.params,
             &envelope.header,
             envelope.size_bytes(),
-            commitment.base_fee,
+            Prices::from(&commitment),
             used_gas,
-        );
+        )
+        .wei;
     }
     let after = client.payer(key.address()).unwrap();
     assert_eq!(after.next_nonce, sent.len() as u64);
