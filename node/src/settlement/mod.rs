@@ -17,7 +17,7 @@ pub mod read;
 pub mod rows;
 pub mod watcher;
 
-use crate::{config::SettlementConfig, member::{MemberError, Shared}};
+use crate::{config::SettlementConfig, member::{MemberError, Shared, l1::L1UpdateError}};
 use alloy_primitives::Address;
 use alloy_provider::Provider as _;
 use alloy_transport::TransportError;
@@ -28,6 +28,7 @@ use blindfold_settlement::{
     bindings::BatchInbox,
     blobs::BlobError,
     l1::{L1, L1Error, SharedL1},
+    posting::CallError,
 };
 use blindfold_wire::{Genesis, SigningKey};
 use commonware_runtime::{Clock, Handle, Spawner};
@@ -59,9 +60,9 @@ pub enum SettlementError {
         /// What it says now.
         got: u64,
     },
-    /// What L1 says does not go with what it said before.
+    /// What L1 says does not go with what it said before, or cannot be stored.
     #[error("L1 contradicts itself: {0}")]
-    View(#[from] blindfold_ordering::l1::L1Error),
+    View(#[from] L1UpdateError),
     /// The node's own records fail.
     #[error(transparent)]
     Records(#[from] MemberError),
@@ -76,6 +77,9 @@ pub enum SettlementError {
     /// No batch can be made.
     #[error(transparent)]
     Build(#[from] BuildError),
+    /// No call can be made of a batch.
+    #[error(transparent)]
+    Call(#[from] CallError),
     /// Data does not go into blobs.
     #[error(transparent)]
     Blobs(#[from] BlobError),

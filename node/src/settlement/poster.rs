@@ -19,10 +19,11 @@ use alloy_provider::Provider as _;
 use alloy_sol_types::SolCall as _;
 use blindfold_settlement::{
     batch::{BatchBuilder, Draft, Limits, PushError},
-    bindings::{self, BatchInbox},
+    bindings::BatchInbox,
     blobs,
     l1::{L1, L1Error, L1Signer, SendFault, SharedL1, fault},
     poster::{Bid, Carriage, Fate, Policy, Prices, Rotation, Sent, Step, View, step},
+    posting,
 };
 use blindfold_wire::{OpenedBatch, SigningKey};
 use commonware_runtime::Clock;
@@ -273,8 +274,7 @@ impl Poster {
             Carriage::Calldata => (Bytes::from(draft.data.clone()), Bytes::new()),
             Carriage::Blobs(_) => (Bytes::new(), Bytes::from(draft.data.clone())),
         };
-        let call = bindings::post_batch(&draft, head.hash, state_root, data)
-            .ok_or(SettlementError::Unusable("nothing: the draft is empty"))?;
+        let call = posting::call(&draft, head.hash, state_root, data)?;
         let call = Bytes::from(call.abi_encode());
         let gas_limit = gas_limit(&call);
         let row = PendingRow {

@@ -9,7 +9,7 @@ use alloy_rpc_types_eth::Filter;
 use alloy_sol_types::{SolCall as _, SolEvent as _};
 use blindfold_settlement::{
     batch::Batch,
-    bindings::{self, BatchInbox},
+    bindings::BatchInbox,
     blobs,
     l1::{BlobsAt, L1},
     points,
@@ -51,7 +51,7 @@ pub async fn batches(
     for log in logs.iter().filter(|log| !log.removed) {
         let event = BatchInbox::BatchPosted::decode_log(&log.inner)
             .map_err(|_| SettlementError::Unusable("a BatchPosted event"))?;
-        let header = bindings::batch_of(&event.data.batch);
+        let header = Batch::from(&event.data.batch);
         let transaction =
             log.transaction_hash.ok_or(SettlementError::Unusable("a log without its transaction"))?;
         if header.heights() > 0 {

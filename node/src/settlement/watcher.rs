@@ -18,7 +18,7 @@ use alloy_rpc_types_eth::{Filter, Log};
 use alloy_sol_types::SolEvent as _;
 use blindfold_ordering::l1::{L1Block, L1Update, QueuedItem};
 use blindfold_settlement::{
-    bindings::{self, BatchInbox, ForcedQueue},
+    bindings::{BatchInbox, ForcedQueue},
     l1::{L1, SharedL1},
 };
 use blindfold_wire::ForcedItem;
@@ -156,13 +156,15 @@ impl Watcher {
                 let transaction = log
                     .transaction_hash
                     .ok_or(SettlementError::Unusable("a log without its transaction"))?;
-                Ok(PostedRow { batch: bindings::batch_of(&event.data.batch), transaction })
+                Ok(PostedRow { batch: (&event.data.batch).into(), transaction })
             })
             .collect()
     }
 
     async fn items(&self, first: u64, last: u64) -> Result<Vec<QueuedItem>, SettlementError> {
         let logs = self.logs(self.contracts.queue, ForcedQueue::Forced::SIGNATURE_HASH, first, last);
+        // A node that came new to an old chain has no use for what was consumed before.
+        let next = self.shared.l1.view().next_index();
         logs.await?
             .iter()
             .map(|log| {
@@ -173,6 +175,7 @@ impl Watcher {
                 let ForcedQueue::Forced { index, kind, sender, data } = event.data;
                 Ok(QueuedItem { item: ForcedItem { index, kind, sender, data }, block })
             })
+            .filter(|queued| queued.as_ref().map_or(true, |queued| queued.item.index >= next))
             .collect()
     }
 

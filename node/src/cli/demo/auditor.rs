@@ -20,7 +20,9 @@ use blindfold_settlement::{
 };
 use blindfold_wire::{
     Certified, CheckedEnvelope, FinalizationCertificate, Genesis, OpenedBatch, OrderCommitment,
-    SignedCommitment, VoteCommittee, order_root,
+    SignedCommitment, VoteCommittee,
+    fees::{Floor, Prices},
+    order_root,
 };
 use eyre::{OptionExt as _, Result, ensure, eyre};
 use std::sync::Arc;
@@ -113,13 +115,13 @@ impl Auditor {
             account.next_nonce = account.next_nonce.min(candidate.nonce);
         }
         let (_, height, parent) = place;
+        let prices = Prices { base_fee: posted.base_fee, l1_base_fee: posted.l1_base_fee };
         let context = RuleContext {
             parent,
             height,
-            base_fee: posted.base_fee,
+            floor: Floor::new(params, prices),
             accounts: &accounts,
             bounds: bounds(params),
-            ..RuleContext::of_l1(params, posted.l1_base_fee)
         };
         let order = rule::select(&candidates, &context);
         ensure!(order.len() == checked.len(), "height {height} holds what cannot have been ordered");
