@@ -10,3 +10,8 @@
 //!
 //! What may enter this crate: formats of batches and evidence, what can be derived from L1 alone, the
 //! contracts with their bindings, and access to an L1. No clock, no files; decisions are functions.
+
+pub mod bindings;
+pub mod deploy;
+pub mod l1;
+pub mod points;
