@@ -125,11 +125,15 @@ contracts: ## recompile the Solidity contracts (npm) and run forge's tests; ARGS
 	@bash scripts/contracts.sh test
 	@bash scripts/contracts.sh gas $(ARGS)
 
+.PHONY: contracts-check
+contracts-check: ## what CI runs of it: compare the committed code and gas table, run forge's tests
+	@$(MAKE) contracts ARGS=--check
+
 .PHONY: deny
 deny: ## licences and sources of every dependency (installs cargo-deny if missing)
 	@cargo deny --version >/dev/null 2>&1 || cargo install --locked cargo-deny
 	@cargo deny --locked check bans licenses sources
 
 .PHONY: ci
-ci: ## what continuous integration runs: fmt-check, lint, doc, test, with the time of each
-	@bash scripts/ci.sh fmt-check lint doc test
+ci: ## what continuous integration runs: fmt-check, contracts-check, lint, doc, test, with the time of each
+	@bash scripts/ci.sh fmt-check contracts-check lint doc test

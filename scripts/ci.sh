@@ -26,8 +26,8 @@ for target in "$@"; do
 done
 
 printf '\n==> time\n'
-for entry in "${times[@]}"; do printf '  %-10s %5d s\n' "${entry% *}" "${entry##* }"; done
-printf '  %-10s %5d s\n' total "$SECONDS"
+for entry in "${times[@]}"; do printf '  %-15s %5d s\n' "${entry% *}" "${entry##* }"; done
+printf '  %-15s %5d s\n' total "$SECONDS"
 
 # The last stage's log is the tests': repeat the runner's verdict as the last lines.
 printf '\n==> result\n'

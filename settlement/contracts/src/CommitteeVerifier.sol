@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {Addresses, Batch, Certificate, OrderCommitment, Params} from "./Types.sol";
+import {Addresses, CommitteeProof, OrderCommitment, Params} from "./Types.sol";
 import {ICommitteeRegistry, IProofVerifier} from "./Interfaces.sol";
 import {Commitments} from "./lib/Commitments.sol";
 
@@ -13,17 +13,6 @@ import {Commitments} from "./lib/Commitments.sol";
 /// the commitment of that height, certified: directly, or through commitments above it, each naming the one
 /// below as its parent, of which the last has a certificate. A poster's word is no part of it.
 contract CommitteeVerifier is IProofVerifier {
-    struct Proof {
-        /// The batch whose last height's state is proven.
-        Batch batch;
-        /// Opening root of that height.
-        bytes32 openingRoot;
-        /// From height `lastHeight + executedLag` upwards, without holes.
-        OrderCommitment[] chain;
-        /// Of the last of them.
-        Certificate certificate;
-    }
-
     ICommitteeRegistry private immutable COMMITTEES;
     address private immutable INBOX;
     bytes32 private immutable SEPARATOR;
@@ -38,13 +27,13 @@ contract CommitteeVerifier is IProofVerifier {
         executedLag = p.executedLag;
     }
 
-    /// `proof` is the ABI encoding of a `Proof`.
+    /// `proof` is the ABI encoding of a `CommitteeProof`.
     function verify(bytes32 batchHash, bytes32 stateRoot, bytes calldata proof) external view returns (bool) {
-        return this.verifyProof(batchHash, stateRoot, abi.decode(proof, (Proof)));
+        return this.verifyProof(batchHash, stateRoot, abi.decode(proof, (CommitteeProof)));
     }
 
     /// The same with the proof decoded.
-    function verifyProof(bytes32 batchHash, bytes32 stateRoot, Proof calldata proof) external view returns (bool) {
+    function verifyProof(bytes32 batchHash, bytes32 stateRoot, CommitteeProof calldata proof) external view returns (bool) {
         if (Commitments.batchHash(proof.batch) != batchHash || proof.batch.stateRoot != stateRoot) return false;
         uint256 length = proof.chain.length;
         if (length == 0) return false;

@@ -4,17 +4,22 @@ pragma solidity 0.8.37;
 import {
     AccumulatorLeaf,
     Addresses,
+    BadShareEvidence,
     Batch,
+    BrokenFirstEvidence,
+    BrokenLeafEvidence,
+    BrokenLinkEvidence,
+    ForgedCommitmentEvidence,
     MerkleProof,
-    Opening,
     OpeningLeaf,
     OrderCommitment,
     Params,
-    SealedEnvelope,
+    ReorderingEvidence,
     ShareBundle,
     Signature,
     SignedBundle,
-    SignedCommitment
+    SignedCommitment,
+    WrongOpeningEvidence
 } from "./Types.sol";
 import {IBatchInbox, ICommitteeRegistry, IStakeVault} from "./Interfaces.sol";
 import {Bls} from "./lib/Bls.sol";
@@ -46,83 +51,6 @@ contract Slasher {
     uint64 public constant KEY_EPOCHS_BEFORE = 4;
     /// How many epochs' keys a share is tried with, at most.
     uint64 public constant MAX_KEY_EPOCHS = 16;
-
-    struct ReorderingEvidence {
-        Batch batch;
-        AccumulatorLeaf leaf;
-        MerkleProof leafProof;
-        /// Of the leaf's height.
-        OrderCommitment commitment;
-        /// What the batch has at the position, by index.
-        OpeningLeaf posted;
-        MerkleProof openingProof;
-        /// What the commitment has there.
-        bytes32 orderedId;
-        MerkleProof orderProof;
-    }
-
-    struct BrokenLeafEvidence {
-        Batch batch;
-        AccumulatorLeaf leaf;
-        MerkleProof leafProof;
-        OrderCommitment commitment;
-    }
-
-    struct BrokenLinkEvidence {
-        Batch batch;
-        AccumulatorLeaf lower;
-        MerkleProof lowerProof;
-        AccumulatorLeaf upper;
-        MerkleProof upperProof;
-        /// Of the upper leaf for the parent, of the lower one for the offset.
-        OrderCommitment commitment;
-    }
-
-    struct BrokenFirstEvidence {
-        Batch batch;
-        Batch previous;
-        AccumulatorLeaf leaf;
-        MerkleProof leafProof;
-        OrderCommitment commitment;
-    }
-
-    struct ForgedCommitmentEvidence {
-        Batch batch;
-        AccumulatorLeaf leaf;
-        MerkleProof leafProof;
-        OrderCommitment commitment;
-        Signature signature;
-        /// Whose view it was.
-        address leader;
-        MerkleProof scheduleProof;
-    }
-
-    struct WrongOpeningEvidence {
-        Batch batch;
-        uint64 height;
-        uint32 position;
-        MerkleProof openingProof;
-        SealedEnvelope envelope;
-        Opening opening;
-        /// Of an undecryptable opening: the secret's y coordinate, or, if there is none, the smaller
-        /// square root of -(x³ + 4). Zero for an opened one, and for a secret whose bytes are no point at all.
-        uint256[2] secretRoot;
-    }
-
-    struct BadShareEvidence {
-        ShareBundle bundle;
-        Signature signature;
-        /// 96 bytes: x, y.
-        bytes32[3] share;
-        MerkleProof shareProof;
-        OrderCommitment commitment;
-        /// What the id of the envelope at the position is the hash of.
-        bytes preimage;
-        uint256[2] uY;
-        MerkleProof orderProof;
-        /// Epoch in which the signer is the bundle's member.
-        uint64 epoch;
-    }
 
     IStakeVault private immutable VAULT;
     ICommitteeRegistry private immutable COMMITTEES;

@@ -230,3 +230,94 @@ struct Withdrawal {
     address to;
     uint256 amount;
 }
+
+// What the slasher is shown.
+
+struct ReorderingEvidence {
+    Batch batch;
+    AccumulatorLeaf leaf;
+    MerkleProof leafProof;
+    /// Of the leaf's height.
+    OrderCommitment commitment;
+    /// What the batch has at the position, by index.
+    OpeningLeaf posted;
+    MerkleProof openingProof;
+    /// What the commitment has there.
+    bytes32 orderedId;
+    MerkleProof orderProof;
+}
+
+struct BrokenLeafEvidence {
+    Batch batch;
+    AccumulatorLeaf leaf;
+    MerkleProof leafProof;
+    OrderCommitment commitment;
+}
+
+struct BrokenLinkEvidence {
+    Batch batch;
+    AccumulatorLeaf lower;
+    MerkleProof lowerProof;
+    AccumulatorLeaf upper;
+    MerkleProof upperProof;
+    /// Of the upper leaf for the parent, of the lower one for the offset.
+    OrderCommitment commitment;
+}
+
+struct BrokenFirstEvidence {
+    Batch batch;
+    Batch previous;
+    AccumulatorLeaf leaf;
+    MerkleProof leafProof;
+    OrderCommitment commitment;
+}
+
+struct ForgedCommitmentEvidence {
+    Batch batch;
+    AccumulatorLeaf leaf;
+    MerkleProof leafProof;
+    OrderCommitment commitment;
+    Signature signature;
+    /// Whose view it was.
+    address leader;
+    MerkleProof scheduleProof;
+}
+
+struct WrongOpeningEvidence {
+    Batch batch;
+    uint64 height;
+    uint32 position;
+    MerkleProof openingProof;
+    SealedEnvelope envelope;
+    Opening opening;
+    /// Of an undecryptable opening: the secret's y coordinate, or, if there is none, the smaller
+    /// square root of -(x³ + 4). Zero for an opened one, and for a secret whose bytes are no point at all.
+    uint256[2] secretRoot;
+}
+
+struct BadShareEvidence {
+    ShareBundle bundle;
+    Signature signature;
+    /// 96 bytes: x, y.
+    bytes32[3] share;
+    MerkleProof shareProof;
+    OrderCommitment commitment;
+    /// What the id of the envelope at the position is the hash of.
+    bytes preimage;
+    uint256[2] uY;
+    MerkleProof orderProof;
+    /// Epoch in which the signer is the bundle's member.
+    uint64 epoch;
+}
+
+/// What the committee verifier is shown.
+struct CommitteeProof {
+    /// The batch whose last height's state is proven.
+    Batch batch;
+    /// Opening root of that height.
+    bytes32 openingRoot;
+    /// From height `lastHeight + executedLag` upwards, without holes.
+    OrderCommitment[] chain;
+    /// Of the last of them.
+    Certificate certificate;
+}

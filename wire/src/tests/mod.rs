@@ -6,6 +6,7 @@ mod evidence;
 mod formats;
 mod frozen;
 mod genesis;
+mod settlement_vectors;
 
 use std::sync::LazyLock;
 
