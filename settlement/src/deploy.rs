@@ -1,0 +1,779 @@
+//! Putting the contracts on an L1.
+//!
+//! The addresses follow from the deployer and its nonce alone, so the genesis document can name the inbox
+//! before anything exists; the contracts then get the hash of that document. Nothing can be changed
+//! afterwards: no proxies, no owner. Each constructor checks that it stands at the address planned.
+//!
+//! ```text
+//! deployer, nonce ─▶ DeploymentPlan ─▶ genesis.settlement ─▶ genesis hash ─▶ creations ─▶ deploy
+//! ```
+//!
+//! [`deploy`] and [`fund_members`] look at the chain before each step and do only what is missing, so
+//! both can be called again after a crash at any point.
+
+use std::collections::BTreeMap;
+
+use alloy_eips::eip2718::Encodable2718 as _;
+use alloy_network::{EthereumWallet, NetworkTransactionBuilder as _, TransactionBuilder as _};
+use alloy_primitives::{Address, B256, Bytes, TxKind, U256, keccak256};
+use alloy_provider::{DynProvider, Provider as _};
+use alloy_rpc_types_eth::TransactionRequest;
+use alloy_sol_types::{SolCall as _, SolConstructor as _};
+use blindfold_wire::{Genesis, MemberInfo, SigningKey, merkle};
+use futures::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    bindings::{
+        BatchInbox, Bridge, CommitteeRegistry, ForcedQueue, OperatorRegistry, OutputOracle, Slasher,
+        StakeVault,
+    },
+    l1::{L1, L1Error, L1Signer, SendFault, embedded::MAX_TX_GAS, fault},
+    points::{self, PointError},
+};
+
+/// Contracts that are deployed, in the order of their nonces.
+pub const CONTRACTS: [&str; 8] = [
+    "StakeVault",
+    "OperatorRegistry",
+    "CommitteeRegistry",
+    "ForcedQueue",
+    "BatchInbox",
+    "OutputOracle",
+    "Bridge",
+    "Slasher",
+];
+
+/// Place of the inbox among [`CONTRACTS`].
+const INBOX: u64 = 4;
+
+/// Members the contracts can hold, because their keys are checked in one transaction.
+pub const MAX_L1_MEMBERS: usize = 64;
+
+/// Domain of a leaf of the schedule tree.
+const SCHEDULE_LEAF: &[u8] = b"BLINDFOLD-V1/schedule-leaf/";
+
+/// Times [`deploy`] and [`fund_members`] look for a receipt before they give up.
+const MAX_POLLS: usize = 600;
+
+/// How a caller waits between two looks at the chain: a sleep on a running chain, a block on one that is
+/// mined on demand.
+pub type Pause<'a> = &'a (dyn Fn() -> BoxFuture<'static, ()> + Send + Sync);
+
+/// Where the contracts are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Addresses {
+    /// Stake.
+    pub vault: Address,
+    /// Operators and their vote keys.
+    pub operators: Address,
+    /// Committees by epoch.
+    pub committees: Address,
+    /// Forced transactions.
+    pub queue: Address,
+    /// Batches; also the EIP-712 verifying contract.
+    pub inbox: Address,
+    /// State roots.
+    pub oracle: Address,
+    /// Deposits and withdrawals.
+    pub bridge: Address,
+    /// Evidence.
+    pub slasher: Address,
+}
+
+impl Addresses {
+    /// All eight in the order of [`CONTRACTS`].
+    #[must_use]
+    pub const fn all(&self) -> [Address; 8] {
+        [
+            self.vault,
+            self.operators,
+            self.committees,
+            self.queue,
+            self.inbox,
+            self.oracle,
+            self.bridge,
+            self.slasher,
+        ]
+    }
+}
+
+/// Which account deploys, from which nonce on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DeploymentPlan {
+    /// The account that creates the contracts.
+    pub deployer: Address,
+    /// Nonce of its first creation; the seven after it follow without a gap.
+    pub nonce: u64,
+}
+
+impl DeploymentPlan {
+    /// A plan.
+    #[must_use]
+    pub const fn new(deployer: Address, nonce: u64) -> Self {
+        Self { deployer, nonce }
+    }
+
+    /// Where the contracts will be.
+    #[must_use]
+    pub fn addresses(&self) -> Addresses {
+        let at = |place: u64| self.deployer.create(self.nonce.saturating_add(place));
+        Addresses {
+            vault: at(0),
+            operators: at(1),
+            committees: at(2),
+            queue: at(3),
+            inbox: at(INBOX),
+            oracle: at(5),
+            bridge: at(6),
+            slasher: at(7),
+        }
+    }
+
+    /// What the genesis document names as its settlement contract: the inbox.
+    #[must_use]
+    pub fn settlement_address(&self) -> Address {
+        self.deployer.create(self.nonce.saturating_add(INBOX))
+    }
+}
+
+/// Parameters of settlement that are not in the genesis document. Fixed at deployment.
+///
+/// Windows in seconds of L1 time, delays in L1 blocks, amounts in wei.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct L1Params {
+    /// L1 blocks after which members must order a forced item.
+    pub forced_delay_blocks: u64,
+    /// L1 blocks after which no batch is accepted without it; more than the delay.
+    pub forced_deadline_blocks: u64,
+    /// L1 blocks after which anyone may post it; more than the deadline.
+    pub forced_fallback_blocks: u64,
+    /// Time to reveal what was challenged.
+    pub challenge_window_s: u64,
+    /// Time after posting in which evidence counts; shorter than blobs are kept.
+    pub evidence_window_s: u64,
+    /// Time between the request and the payment of stake; more than both windows together.
+    pub exit_delay_s: u64,
+    /// Time to challenge an output.
+    pub output_window_s: u64,
+    /// Time to prove a challenged output.
+    pub prove_window_s: u64,
+    /// L1 blocks between commit and reveal of a report; at least one.
+    pub reveal_delay_blocks: u64,
+    /// Least stake of a poster.
+    pub min_stake_wei: U256,
+    /// Most a reporter gets.
+    pub reward_cap_wei: U256,
+    /// Bond of a challenge to reveal.
+    pub challenge_bond_wei: U256,
+    /// Bond of an output, and of a challenge to one.
+    pub output_bond_wei: U256,
+    /// Fee of a forced item.
+    pub forced_fee_wei: U256,
+}
+
+impl Default for L1Params {
+    /// For a chain that matters: days where people must be able to react.
+    fn default() -> Self {
+        const DAY: u64 = 86_400;
+        let milli_ether = |amount: u64| U256::from(amount) * U256::from(1_000_000_000_000_000u64);
+        Self {
+            forced_delay_blocks: 50,
+            forced_deadline_blocks: 600,
+            forced_fallback_blocks: 7_200,
+            challenge_window_s: DAY,
+            // Blobs are kept for 18 days.
+            evidence_window_s: 14 * DAY,
+            exit_delay_s: 21 * DAY,
+            output_window_s: 7 * DAY,
+            prove_window_s: DAY,
+            reveal_delay_blocks: 2,
+            min_stake_wei: milli_ether(32_000),
+            reward_cap_wei: milli_ether(4_000),
+            challenge_bond_wei: milli_ether(100),
+            output_bond_wei: milli_ether(1_000),
+            forced_fee_wei: milli_ether(1),
+        }
+    }
+}
+
+impl L1Params {
+    /// For a development network, where minutes are long.
+    #[must_use]
+    pub fn development() -> Self {
+        Self {
+            forced_delay_blocks: 2,
+            forced_deadline_blocks: 30,
+            forced_fallback_blocks: 120,
+            challenge_window_s: 120,
+            evidence_window_s: 3_600,
+            exit_delay_s: 7_200,
+            output_window_s: 60,
+            prove_window_s: 120,
+            reveal_delay_blocks: 1,
+            ..Self::default()
+        }
+    }
+
+    /// Checks what the constructors check, so that a mistake costs no gas.
+    ///
+    /// # Errors
+    /// [`DeployError::Params`] with the name of the parameter.
+    pub fn validate(&self) -> Result<(), DeployError> {
+        let check = |ok: bool, name, reason| {
+            if ok { Ok(()) } else { Err(DeployError::Params { name, reason }) }
+        };
+        check(
+            self.forced_delay_blocks < self.forced_deadline_blocks,
+            "forcedDeadlineBlocks",
+            "must be more than forcedDelayBlocks",
+        )?;
+        check(
+            self.forced_deadline_blocks < self.forced_fallback_blocks,
+            "forcedFallbackBlocks",
+            "must be more than forcedDeadlineBlocks",
+        )?;
+        check(self.challenge_window_s > 0, "challengeWindowS", "must not be zero")?;
+        check(self.evidence_window_s > 0, "evidenceWindowS", "must not be zero")?;
+        check(
+            self.challenge_window_s
+                .checked_add(self.evidence_window_s)
+                .is_some_and(|both| self.exit_delay_s > both),
+            "exitDelayS",
+            "must be more than challengeWindowS and evidenceWindowS together",
+        )?;
+        check(self.output_window_s > 0, "outputWindowS", "must not be zero")?;
+        check(self.prove_window_s > 0, "proveWindowS", "must not be zero")?;
+        check(self.reveal_delay_blocks > 0, "revealDelayBlocks", "must not be zero")
+    }
+}
+
+/// Why the contracts are not on L1.
+#[derive(Debug, thiserror::Error)]
+pub enum DeployError {
+    /// A parameter that the contracts refuse.
+    #[error("L1 parameter {name}: {reason}")]
+    Params {
+        /// The parameter.
+        name: &'static str,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// More members than the contracts hold.
+    #[error("the contracts hold {MAX_L1_MEMBERS} members, the genesis document has {0}")]
+    TooManyMembers(usize),
+    /// The genesis document names another settlement contract than the plan's.
+    #[error("the genesis document names {named} as settlement, the plan says {planned}")]
+    OtherSettlement {
+        /// By the document.
+        named: Address,
+        /// By the plan.
+        planned: Address,
+    },
+    /// A key of the genesis document is no point. Validate the document.
+    #[error("member {member}'s {what}: {source}")]
+    Key {
+        /// Index of the member; the number of members for the committee's own keys.
+        member: usize,
+        /// Which key.
+        what: &'static str,
+        /// What is wrong with it.
+        source: PointError,
+    },
+    /// The key given is not the deployer's.
+    #[error("the plan's deployer is {planned}, the key given is that of {given}")]
+    OtherDeployer {
+        /// By the plan.
+        planned: Address,
+        /// The key's address.
+        given: Address,
+    },
+    /// The deployer has used a planned nonce for something else.
+    #[error("{contract} cannot be at its address any more: the deployer's nonce {nonce} is used")]
+    NonceUsed {
+        /// The contract.
+        contract: &'static str,
+        /// Its nonce.
+        nonce: u64,
+    },
+    /// The deployer's nonce has not reached the plan's.
+    #[error("the deployer's nonce is {got}, the plan begins at {planned}")]
+    NonceAhead {
+        /// By the plan.
+        planned: u64,
+        /// On the chain.
+        got: u64,
+    },
+    /// A transaction needs more gas than one may have.
+    #[error("{what} needs up to {gas} gas, over the cap of {MAX_TX_GAS} for one transaction")]
+    TooMuchGas {
+        /// What it does.
+        what: &'static str,
+        /// Gas limit it would get.
+        gas: u64,
+    },
+    /// A transaction reverted.
+    #[error("{what} reverted in transaction {transaction}")]
+    Reverted {
+        /// What it does.
+        what: &'static str,
+        /// Its hash.
+        transaction: B256,
+    },
+    /// What stands at an address is not the contract.
+    #[error("what stands at {address} is not this deployment's {contract}")]
+    NotOurs {
+        /// The contract.
+        contract: &'static str,
+        /// Its address.
+        address: Address,
+    },
+    /// L1 took no transaction.
+    #[error("L1 did not take {what}: {fault:?}")]
+    Send {
+        /// What it does.
+        what: &'static str,
+        /// Why not.
+        fault: SendFault,
+    },
+    /// A transaction is in no block after many looks.
+    #[error("{0} is in no block after {MAX_POLLS} looks; run the same command again")]
+    Stuck(&'static str),
+    /// L1 gave no usable answer.
+    #[error(transparent)]
+    L1(#[from] L1Error),
+}
+
+/// The root of the leader schedule: a Merkle root over keccak256(domain ‖ slot, 4 bytes ‖ signer).
+#[must_use]
+pub fn schedule_root(signers: &[Address]) -> B256 {
+    merkle::root(&schedule_leaves(signers))
+}
+
+/// The leaves of [`schedule_root`], by slot.
+#[must_use]
+pub fn schedule_leaves(signers: &[Address]) -> Vec<B256> {
+    (0u32..)
+        .zip(signers)
+        .map(|(slot, signer)| {
+            keccak256([SCHEDULE_LEAF, &slot.to_be_bytes(), signer.as_slice()].concat())
+        })
+        .collect()
+}
+
+/// The genesis document's committee as its registry's constructor takes it. `schedule` names the signer
+/// that leads each slot.
+///
+/// # Errors
+/// If a key is no point, or there are too many members.
+pub fn genesis_committee(
+    genesis: &Genesis,
+    schedule: &[Address],
+) -> Result<CommitteeRegistry::GenesisCommittee, DeployError> {
+    let committee = &genesis.committee;
+    let count = committee.members.len();
+    if count > MAX_L1_MEMBERS {
+        return Err(DeployError::TooManyMembers(count));
+    }
+    let key = |member, what| move |source| DeployError::Key { member, what, source };
+    let member = |(index, info): (usize, &MemberInfo)| {
+        Ok(CommitteeRegistry::Member {
+            signer: info.signer,
+            feeAddress: info.fee_address,
+            voteKey: points::g2_to_eip2537(&info.vote_key).map_err(key(index, "vote key"))?.into(),
+            voteKeyPossession: points::g1_to_eip2537(&info.vote_key_pop)
+                .map_err(key(index, "proof of possession"))?
+                .into(),
+            shareKey: points::g2_to_eip2537(&info.verification_key)
+                .map_err(key(index, "verification key"))?
+                .into(),
+        })
+    };
+    Ok(CommitteeRegistry::GenesisCommittee {
+        epoch: committee.epoch,
+        threshold: committee.threshold,
+        y: points::g1_to_eip2537(&committee.y).map_err(key(count, "key Y"))?.into(),
+        y2: points::g2_to_eip2537(&committee.y2).map_err(key(count, "key Y2"))?.into(),
+        scheduleRoot: schedule_root(schedule),
+        members: committee.members.iter().enumerate().map(member).collect::<Result<_, DeployError>>()?,
+    })
+}
+
+/// One contract to create.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Creation {
+    /// Its name.
+    pub contract: &'static str,
+    /// The deployer's nonce.
+    pub nonce: u64,
+    /// Where it will be.
+    pub address: Address,
+    /// Creation code and constructor arguments.
+    pub code: Bytes,
+    /// A gas limit that is enough, below EIP-7825's cap.
+    pub gas_limit: u64,
+}
+
+/// Addresses and parameters in one contract's own types.
+macro_rules! arguments {
+    ($contract:ident, $addresses:expr, $genesis:expr, $params:expr) => {{
+        let (addresses, genesis, params): (&Addresses, &Genesis, &L1Params) =
+            ($addresses, $genesis, $params);
+        (
+            $contract::Addresses {
+                vault: addresses.vault,
+                operators: addresses.operators,
+                committees: addresses.committees,
+                queue: addresses.queue,
+                inbox: addresses.inbox,
+                oracle: addresses.oracle,
+                bridge: addresses.bridge,
+                slasher: addresses.slasher,
+            },
+            $contract::Params {
+                l2ChainId: genesis.chain_id,
+                genesisHash: genesis.hash(),
+                executedLag: genesis.params.executed_lag,
+                forcedDelayBlocks: params.forced_delay_blocks,
+                forcedDeadlineBlocks: params.forced_deadline_blocks,
+                forcedFallbackBlocks: params.forced_fallback_blocks,
+                challengeWindow: params.challenge_window_s,
+                evidenceWindow: params.evidence_window_s,
+                exitDelay: params.exit_delay_s,
+                outputWindow: params.output_window_s,
+                proveWindow: params.prove_window_s,
+                revealDelayBlocks: params.reveal_delay_blocks,
+                minStake: params.min_stake_wei,
+                rewardCap: params.reward_cap_wei,
+                challengeBond: params.challenge_bond_wei,
+                outputBond: params.output_bond_wei,
+                forcedFee: params.forced_fee_wei,
+            },
+        )
+    }};
+}
+
+/// The eight creations, in order.
+///
+/// # Errors
+/// If parameters or the genesis document do not fit the contracts, or each other.
+pub fn creations(
+    plan: &DeploymentPlan,
+    genesis: &Genesis,
+    schedule: &[Address],
+    params: &L1Params,
+) -> Result<Vec<Creation>, DeployError> {
+    params.validate()?;
+    let planned = plan.settlement_address();
+    if genesis.settlement != planned {
+        return Err(DeployError::OtherSettlement { named: genesis.settlement, planned });
+    }
+    let addresses = plan.addresses();
+    let committee = genesis_committee(genesis, schedule)?;
+    let members = committee.members.len() as u64;
+    macro_rules! code {
+        ($contract:ident) => {{
+            let (a, p) = arguments!($contract, &addresses, genesis, params);
+            let arguments = $contract::constructorCall { a, p }.abi_encode();
+            [&$contract::BYTECODE[..], &arguments].concat()
+        }};
+    }
+    let registry = {
+        let (a, p) = arguments!(CommitteeRegistry, &addresses, genesis, params);
+        let arguments = CommitteeRegistry::constructorCall { a, p, g: committee }.abi_encode();
+        [&CommitteeRegistry::BYTECODE[..], &arguments].concat()
+    };
+    // The bridge and the operator registry ignore the parameters; Solidity leaves them without a name.
+    let bridge = {
+        let (a, p) = arguments!(Bridge, &addresses, genesis, params);
+        [&Bridge::BYTECODE[..], &Bridge::constructorCall { a, _1: p }.abi_encode()].concat()
+    };
+    let operators = {
+        let (a, p) = arguments!(OperatorRegistry, &addresses, genesis, params);
+        let arguments = OperatorRegistry::constructorCall { a, _1: p }.abi_encode();
+        [&OperatorRegistry::BYTECODE[..], &arguments].concat()
+    };
+    let codes = [
+        code!(StakeVault),
+        operators,
+        registry,
+        code!(ForcedQueue),
+        code!(BatchInbox),
+        code!(OutputOracle),
+        bridge,
+        code!(Slasher),
+    ];
+    let places = (0u64..).zip(CONTRACTS).zip(addresses.all()).zip(codes);
+    places
+        .map(|(((place, contract), address), code)| {
+            let members = if contract == "CommitteeRegistry" { members } else { 0 };
+            let gas_limit = gas_limit(code.len() as u64, members);
+            if gas_limit > MAX_TX_GAS {
+                return Err(DeployError::TooMuchGas { what: contract, gas: gas_limit });
+            }
+            let nonce = plan.nonce.saturating_add(place);
+            Ok(Creation { contract, nonce, address, code: code.into(), gas_limit })
+        })
+        .collect()
+}
+
+/// Enough gas to create a contract of so many bytes, arguments included, that checks the keys of
+/// `members` and stores them: what the bytes cost to send, twice over because a contract may create
+/// another, and 200 for each that is kept.
+const fn gas_limit(bytes: u64, members: u64) -> u64 {
+    500_000 + 240 * bytes + MEMBER_GAS * members
+}
+
+/// Gas to check one member's keys and keep them, less what its bytes are counted at already.
+const MEMBER_GAS: u64 = 150_000;
+
+/// Creates what is not there yet, and checks that all eight contracts are this deployment's. Returns gas
+/// used by contract, of those that were created now.
+///
+/// # Errors
+/// [`DeployError`]. What was created stays, and the next call goes on from there.
+pub async fn deploy(
+    l1: &dyn L1,
+    key: &SigningKey,
+    plan: &DeploymentPlan,
+    creations: &[Creation],
+    genesis: &Genesis,
+    pause: Pause<'_>,
+) -> Result<BTreeMap<&'static str, u64>, DeployError> {
+    if key.address() != plan.deployer {
+        let given = key.address();
+        return Err(DeployError::OtherDeployer { planned: plan.deployer, given });
+    }
+    let sender = Sender::new(l1, key, pause);
+    let next = sender.nonce().await?;
+    if next < plan.nonce {
+        return Err(DeployError::NonceAhead { planned: plan.nonce, got: next });
+    }
+    let mut sent = Vec::new();
+    for creation in creations {
+        if creation.nonce < next {
+            if sender.code(creation.address).await?.is_empty() {
+                let (contract, nonce) = (creation.contract, creation.nonce);
+                return Err(DeployError::NonceUsed { contract, nonce });
+            }
+            continue;
+        }
+        let request = TransactionRequest::default()
+            .with_input(creation.code.clone())
+            .with_kind(TxKind::Create)
+            .with_nonce(creation.nonce)
+            .with_gas_limit(creation.gas_limit);
+        let transaction = sender.send(creation.contract, request).await?;
+        sent.push((creation.contract, transaction));
+    }
+    let mut gas = BTreeMap::new();
+    for (contract, transaction) in sent {
+        gas.insert(contract, sender.receipt(contract, transaction).await?);
+    }
+    check(&sender.provider, plan, genesis).await?;
+    Ok(gas)
+}
+
+/// Whether the contracts of this plan, for this genesis document, are on L1.
+///
+/// # Errors
+/// [`DeployError::NotOurs`] if something else is there, or nothing.
+pub async fn check(
+    provider: &DynProvider,
+    plan: &DeploymentPlan,
+    genesis: &Genesis,
+) -> Result<(), DeployError> {
+    let addresses = plan.addresses();
+    for (contract, address) in CONTRACTS.into_iter().zip(addresses.all()) {
+        let code = provider.get_code_at(address).await.map_err(L1Error::from)?;
+        if code.is_empty() {
+            return Err(DeployError::NotOurs { contract, address });
+        }
+    }
+    // The inbox keeps the hash of the genesis document, which covers all else; the registry too.
+    let ours = genesis.hash();
+    let inbox = BatchInbox::new(addresses.inbox, provider);
+    let registry = CommitteeRegistry::new(addresses.committees, provider);
+    let not_ours = |contract, address| move |_| DeployError::NotOurs { contract, address };
+    let hash = inbox.genesisHash().call().await.map_err(not_ours("BatchInbox", addresses.inbox))?;
+    if hash != ours {
+        return Err(DeployError::NotOurs { contract: "BatchInbox", address: addresses.inbox });
+    }
+    let hash = registry
+        .genesisHash()
+        .call()
+        .await
+        .map_err(not_ours("CommitteeRegistry", addresses.committees))?;
+    if hash != ours {
+        let address = addresses.committees;
+        return Err(DeployError::NotOurs { contract: "CommitteeRegistry", address });
+    }
+    Ok(())
+}
+
+/// What a development network gives its members.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Funding {
+    /// Stake of each, in wei; at least the parameters' minimum.
+    pub stake_wei: U256,
+    /// Balance of each signer for gas, in wei.
+    pub gas_wei: U256,
+}
+
+/// Stakes for every genesis member, gives each signer wei for gas, and registers the vote keys of those
+/// whose keys are given (each registration carries its signer's own signature). For development
+/// networks; on others operators do this themselves.
+///
+/// # Errors
+/// [`DeployError`]. What was done stays, and the next call goes on from there.
+pub async fn fund_members(
+    l1: &dyn L1,
+    key: &SigningKey,
+    addresses: &Addresses,
+    genesis: &Genesis,
+    signers: &[SigningKey],
+    funding: &Funding,
+    pause: Pause<'_>,
+) -> Result<(), DeployError> {
+    let sender = Sender::new(l1, key, pause);
+    let vault = StakeVault::new(addresses.vault, &sender.provider);
+    let operators = OperatorRegistry::new(addresses.operators, &sender.provider);
+    let unusable = |error: alloy_contract::Error| L1Error::Unusable(error.to_string());
+    let mut nonce = sender.nonce().await?;
+    let mut sent = Vec::new();
+    for (index, member) in genesis.committee.members.iter().enumerate() {
+        let mut todo: Vec<(&'static str, TransactionRequest)> = Vec::new();
+        let stake = vault.stakeOf(member.signer).call().await.map_err(unusable)?;
+        if stake < funding.stake_wei {
+            let call = StakeVault::depositCall { signer: member.signer }.abi_encode();
+            let request = TransactionRequest::default()
+                .with_to(addresses.vault)
+                .with_input(call)
+                .with_value(funding.stake_wei - stake);
+            todo.push(("a deposit of stake", request.with_gas_limit(200_000)));
+        }
+        let balance =
+            sender.provider.get_balance(member.signer).await.map_err(L1Error::from)?;
+        if balance < funding.gas_wei {
+            let request = TransactionRequest::default()
+                .with_to(member.signer)
+                .with_value(funding.gas_wei - balance);
+            todo.push(("a transfer", request.with_gas_limit(30_000)));
+        }
+        let registered = operators.voteKeyHashOf(member.signer).call().await.map_err(unusable)?;
+        let signer = signers.iter().find(|signer| signer.address() == member.signer);
+        if let (true, Some(signer)) = (registered.is_zero(), signer) {
+            let vote_key = Bytes::from(
+                points::g2_to_eip2537(&member.vote_key).map_err(|source| DeployError::Key {
+                    member: index,
+                    what: "vote key",
+                    source,
+                })?,
+            );
+            let possession = points::g1_to_eip2537(&member.vote_key_pop).map_err(|source| {
+                DeployError::Key { member: index, what: "proof of possession", source }
+            })?;
+            let digest =
+                operators.registrationDigest(vote_key.clone()).call().await.map_err(unusable)?;
+            let call = OperatorRegistry::registerCall {
+                signer: member.signer,
+                voteKey: vote_key,
+                possession: possession.into(),
+                authorisation: signer.sign_digest(digest).to_bytes().into(),
+            };
+            let request = TransactionRequest::default()
+                .with_to(addresses.operators)
+                .with_input(call.abi_encode());
+            todo.push(("a registration", request.with_gas_limit(1_000_000)));
+        }
+        for (what, request) in todo {
+            sent.push((what, sender.send(what, request.with_nonce(nonce)).await?));
+            nonce += 1;
+        }
+    }
+    for (what, transaction) in sent {
+        sender.receipt(what, transaction).await?;
+    }
+    Ok(())
+}
+
+/// Sends transactions of one account and waits for them.
+struct Sender<'a> {
+    provider: DynProvider,
+    wallet: EthereumWallet,
+    address: Address,
+    chain_id: u64,
+    pause: Pause<'a>,
+}
+
+impl<'a> Sender<'a> {
+    fn new(l1: &dyn L1, key: &SigningKey, pause: Pause<'a>) -> Self {
+        Self {
+            provider: l1.provider(),
+            wallet: EthereumWallet::from(L1Signer::new(key.clone())),
+            address: key.address(),
+            chain_id: l1.chain_id(),
+            pause,
+        }
+    }
+
+    /// The account's next nonce, once nothing of it waits any more: what was sent before a crash is
+    /// waited for, not sent twice.
+    async fn nonce(&self) -> Result<u64, DeployError> {
+        for _ in 0..MAX_POLLS {
+            let count = || self.provider.get_transaction_count(self.address);
+            let pending = count().pending().await.map_err(L1Error::from)?;
+            let nonce = count().await.map_err(L1Error::from)?;
+            if pending <= nonce {
+                return Ok(nonce);
+            }
+            (self.pause)().await;
+        }
+        Err(DeployError::Stuck("an earlier transaction of the deployer"))
+    }
+
+    async fn code(&self, address: Address) -> Result<Bytes, DeployError> {
+        Ok(self.provider.get_code_at(address).await.map_err(L1Error::from)?)
+    }
+
+    async fn send(
+        &self,
+        what: &'static str,
+        request: TransactionRequest,
+    ) -> Result<B256, DeployError> {
+        let fees = self.provider.estimate_eip1559_fees().await.map_err(L1Error::from)?;
+        let request = request
+            .with_from(self.address)
+            .with_chain_id(self.chain_id)
+            .with_max_fee_per_gas(fees.max_fee_per_gas)
+            .with_max_priority_fee_per_gas(fees.max_priority_fee_per_gas);
+        let envelope = request
+            .build(&self.wallet)
+            .await
+            .map_err(|error| L1Error::Unusable(error.to_string()))?;
+        let hash = *envelope.tx_hash();
+        match self.provider.send_raw_transaction(&envelope.encoded_2718()).await {
+            Ok(_) => Ok(hash),
+            Err(error) => match fault(&error) {
+                SendFault::Known => Ok(hash),
+                fault => Err(DeployError::Send { what, fault }),
+            },
+        }
+    }
+
+    /// Gas used, once it is in a block.
+    async fn receipt(&self, what: &'static str, transaction: B256) -> Result<u64, DeployError> {
+        for _ in 0..MAX_POLLS {
+            let receipt = self.provider.get_transaction_receipt(transaction).await;
+            match receipt.map_err(L1Error::from)? {
+                Some(receipt) if receipt.status() => return Ok(receipt.gas_used),
+                Some(_) => return Err(DeployError::Reverted { what, transaction }),
+                None => (self.pause)().await,
+            }
+        }
+        Err(DeployError::Stuck(what))
+    }
+}

@@ -1,0 +1,89 @@
+//! What waits, what replaces what, and what a block takes.
+
+use alloy_primitives::U256;
+
+use super::{Tx, balance, config, ether, key, nonce, submit, submit_raw};
+use crate::l1::embedded::{Config, Embedded, MAX_NONCE_GAP, MAX_TX_GAS, Refusal};
+
+const GWEI: u128 = 1_000_000_000;
+
+#[test]
+fn both_fees_must_rise_by_a_tenth() {
+    let l1 = Embedded::new(config());
+    let key = key(0);
+    let offer = |fee: u128, tip: u128| {
+        submit(&l1, &key, Tx { fee, tip, value: U256::from(fee), ..Tx::default() })
+    };
+    offer(10 * GWEI, GWEI).expect("the first");
+    assert_eq!(offer(11 * GWEI - 1, 2 * GWEI), Err(Refusal::Underpriced));
+    assert_eq!(offer(20 * GWEI, GWEI * 11 / 10 - 1), Err(Refusal::Underpriced));
+    offer(11 * GWEI, GWEI * 11 / 10).expect("a tenth more");
+    assert_eq!(l1.waiting(), 1, "it took the other's place");
+}
+
+#[test]
+fn gaps_wait_and_fill() {
+    let l1 = Embedded::new(config());
+    let key = key(0);
+    submit(&l1, &key, Tx { nonce: 1, ..Tx::default() }).expect("waits for 0");
+    l1.mine(0).expect("a block");
+    assert_eq!(nonce(&l1, key.address()), 0);
+    submit(&l1, &key, Tx::default()).expect("fills the gap");
+    l1.mine(0).expect("a block");
+    assert_eq!((nonce(&l1, key.address()), l1.waiting()), (2, 0));
+    let far = submit(&l1, &key, Tx { nonce: 3 + MAX_NONCE_GAP, ..Tx::default() });
+    assert_eq!(far, Err(Refusal::NonceTooHigh { next: 2, got: 3 + MAX_NONCE_GAP }));
+    let used = submit(&l1, &key, Tx { nonce: 1, value: U256::ZERO, ..Tx::default() });
+    assert_eq!(used, Err(Refusal::NonceTooLow { next: 2, got: 1 }));
+}
+
+#[test]
+fn malformed_transactions_are_refused() {
+    let l1 = Embedded::new(config());
+    let raw = Tx::default().sign(&key(0), 1);
+    assert_eq!(submit_raw(&l1, &raw), Err(Refusal::WrongChain));
+    let mut raw = Tx::default().sign(&key(0), l1.chain_id());
+    raw.push(0);
+    assert!(matches!(submit_raw(&l1, &raw), Err(Refusal::Undecodable(_))));
+    assert!(matches!(submit_raw(&l1, &[]), Err(Refusal::Undecodable(_))));
+    let over = submit(&l1, &key(0), Tx { gas: MAX_TX_GAS + 1, ..Tx::default() });
+    assert_eq!(over, Err(Refusal::GasLimitTooHigh { limit: MAX_TX_GAS + 1 }));
+    let below = submit(&l1, &key(0), Tx { gas: 20_999, ..Tx::default() });
+    assert_eq!(below, Err(Refusal::IntrinsicGas { limit: 20_999, least: 21_000 }));
+    let tip = submit(&l1, &key(0), Tx { fee: 1, tip: 2, ..Tx::default() });
+    assert_eq!(tip, Err(Refusal::TipAboveFeeCap));
+    assert_eq!(l1.waiting(), 0);
+}
+
+/// What waits is paid for together, and one that cannot pay any more when its turn comes is dropped.
+#[test]
+fn nobody_spends_twice() {
+    let l1 = Embedded::new(config());
+    let key = key(0);
+    submit(&l1, &key, Tx { value: ether(600), ..Tx::default() }).expect("it has a thousand");
+    let second = submit(&l1, &key, Tx { nonce: 1, value: ether(600), ..Tx::default() });
+    assert!(matches!(second, Err(Refusal::Funds { .. })), "{second:?}");
+    l1.mine(0).expect("a block");
+    assert!(balance(&l1, key.address()) < ether(400));
+}
+
+/// The highest tips go first, each sender's in order, and no block is overfull.
+#[test]
+fn blocks_take_the_best_offers_that_fit() {
+    let l1 = Embedded::new(Config { block_gas_limit: 21_000 * 3, ..config() });
+    for nonce in 0..3 {
+        let tip = if nonce == 1 { 5 * GWEI } else { GWEI };
+        submit(&l1, &key(0), Tx { nonce, tip, ..Tx::default() }).expect("taken");
+        submit(&l1, &key(1), Tx { nonce, tip: 2 * GWEI, ..Tx::default() }).expect("taken");
+    }
+    l1.mine(0).expect("a block");
+    let tips: Vec<u128> = {
+        let inner = l1.inner.lock();
+        let block = inner.chain.head();
+        use alloy_consensus::Transaction as _;
+        block.transactions.iter().filter_map(|one| one.tx.max_priority_fee_per_gas()).collect()
+    };
+    assert_eq!(tips, [2 * GWEI, 2 * GWEI, 2 * GWEI]);
+    l1.mine(0).expect("a block");
+    assert_eq!((nonce(&l1, key(0).address()), l1.waiting()), (3, 0));
+}
