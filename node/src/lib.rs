@@ -9,6 +9,7 @@ pub mod config;
 pub mod gateway;
 pub mod identity;
 pub mod journal_mark;
+pub mod l1;
 mod listen;
 pub mod member;
 pub mod metrics;

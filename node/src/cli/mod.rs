@@ -7,6 +7,7 @@ pub mod committee;
 pub mod devnet;
 pub mod gateway;
 pub mod inspect;
+pub mod l1;
 pub mod node;
 pub mod replay_blocks;
 pub mod tx;
@@ -36,6 +37,9 @@ enum Command {
     /// An Ethereum JSON-RPC on this machine for wallets that do not seal.
     #[command(subcommand)]
     Gateway(gateway::GatewayCommand),
+    /// An L1 for development on this machine.
+    #[command(subcommand)]
+    L1(l1::L1Command),
     /// Committee keys.
     #[command(subcommand)]
     Committee(committee::CommitteeCommand),
@@ -54,6 +58,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Bench(command) => bench::run(command),
         Command::Node(command) => node::run(command),
         Command::Gateway(command) => gateway::run(command),
+        Command::L1(command) => l1::run(command),
         Command::Committee(command) => committee::run(command),
         Command::Tx(command) => tx::run(*command),
         Command::Inspect(command) => inspect::run(command),
