@@ -156,10 +156,7 @@ signatures!(BatchInbox, Slasher);
 
 impl From<&SignedCommitment> for Slasher::SignedCommitment {
     fn from(from: &SignedCommitment) -> Self {
-        Self {
-            commitment: (&from.commitment).into(),
-            signature: (&from.signature).into(),
-        }
+        Self { commitment: (&from.commitment).into(), signature: (&from.signature).into() }
     }
 }
 

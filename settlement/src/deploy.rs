@@ -19,14 +19,14 @@ use alloy_primitives::{Address, B256, Bytes, TxKind, U256, keccak256};
 use alloy_provider::{DynProvider, Provider as _};
 use alloy_rpc_types_eth::TransactionRequest;
 use alloy_sol_types::{SolCall as _, SolConstructor as _};
+use async_trait::async_trait;
 use blindfold_wire::{Genesis, MemberInfo, SigningKey, merkle};
-use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     bindings::{
-        BatchInbox, Bridge, CommitteeRegistry, ForcedQueue, OperatorRegistry, OutputOracle, Slasher,
-        StakeVault,
+        BatchInbox, Bridge, CommitteeRegistry, ForcedQueue, OperatorRegistry, OutputOracle,
+        Slasher, StakeVault,
     },
     l1::{L1, L1Error, L1Signer, SendFault, embedded::MAX_TX_GAS, fault},
     points::{self, PointError},
@@ -56,9 +56,13 @@ const SCHEDULE_LEAF: &[u8] = b"BLINDFOLD-V1/schedule-leaf/";
 /// Times [`deploy`] and [`fund_members`] look for a receipt before they give up.
 const MAX_POLLS: usize = 600;
 
-/// How a caller waits between two looks at the chain: a sleep on a running chain, a block on one that is
-/// mined on demand.
-pub type Pause<'a> = &'a (dyn Fn() -> BoxFuture<'static, ()> + Send + Sync);
+/// How a caller waits between two looks at the chain: it sleeps on a running chain, and makes a block on
+/// one that is mined on demand.
+#[async_trait]
+pub trait Pace: Send + Sync {
+    /// Lets the chain go on.
+    async fn pause(&self);
+}
 
 /// Where the contracts are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -307,14 +311,6 @@ pub enum DeployError {
         /// On the chain.
         got: u64,
     },
-    /// A transaction needs more gas than one may have.
-    #[error("{what} needs up to {gas} gas, over the cap of {MAX_TX_GAS} for one transaction")]
-    TooMuchGas {
-        /// What it does.
-        what: &'static str,
-        /// Gas limit it would get.
-        gas: u64,
-    },
     /// A transaction reverted.
     #[error("{what} reverted in transaction {transaction}")]
     Reverted {
@@ -398,7 +394,12 @@ pub fn genesis_committee(
         y: points::g1_to_eip2537(&committee.y).map_err(key(count, "key Y"))?.into(),
         y2: points::g2_to_eip2537(&committee.y2).map_err(key(count, "key Y2"))?.into(),
         scheduleRoot: schedule_root(schedule),
-        members: committee.members.iter().enumerate().map(member).collect::<Result<_, DeployError>>()?,
+        members: committee
+            .members
+            .iter()
+            .enumerate()
+            .map(member)
+            .collect::<Result<_, DeployError>>()?,
     })
 }
 
@@ -507,17 +508,14 @@ pub fn creations(
         code!(Slasher),
     ];
     let places = (0u64..).zip(CONTRACTS).zip(addresses.all()).zip(codes);
-    places
+    Ok(places
         .map(|(((place, contract), address), code)| {
             let members = if contract == "CommitteeRegistry" { members } else { 0 };
-            let gas_limit = gas_limit(code.len() as u64, members);
-            if gas_limit > MAX_TX_GAS {
-                return Err(DeployError::TooMuchGas { what: contract, gas: gas_limit });
-            }
+            let gas_limit = gas_limit(code.len() as u64, members).min(MAX_TX_GAS);
             let nonce = plan.nonce.saturating_add(place);
-            Ok(Creation { contract, nonce, address, code: code.into(), gas_limit })
+            Creation { contract, nonce, address, code: code.into(), gas_limit }
         })
-        .collect()
+        .collect())
 }
 
 /// Enough gas to create a contract of so many bytes, arguments included, that checks the keys of
@@ -541,13 +539,13 @@ pub async fn deploy(
     plan: &DeploymentPlan,
     creations: &[Creation],
     genesis: &Genesis,
-    pause: Pause<'_>,
+    pace: &dyn Pace,
 ) -> Result<BTreeMap<&'static str, u64>, DeployError> {
     if key.address() != plan.deployer {
         let given = key.address();
         return Err(DeployError::OtherDeployer { planned: plan.deployer, given });
     }
-    let sender = Sender::new(l1, key, pause);
+    let sender = Sender::new(l1, key, pace);
     let next = sender.nonce().await?;
     if next < plan.nonce {
         return Err(DeployError::NonceAhead { planned: plan.nonce, got: next });
@@ -636,9 +634,9 @@ pub async fn fund_members(
     genesis: &Genesis,
     signers: &[SigningKey],
     funding: &Funding,
-    pause: Pause<'_>,
+    pace: &dyn Pace,
 ) -> Result<(), DeployError> {
-    let sender = Sender::new(l1, key, pause);
+    let sender = Sender::new(l1, key, pace);
     let vault = StakeVault::new(addresses.vault, &sender.provider);
     let operators = OperatorRegistry::new(addresses.operators, &sender.provider);
     let unusable = |error: alloy_contract::Error| L1Error::Unusable(error.to_string());
@@ -655,8 +653,7 @@ pub async fn fund_members(
                 .with_value(funding.stake_wei - stake);
             todo.push(("a deposit of stake", request.with_gas_limit(200_000)));
         }
-        let balance =
-            sender.provider.get_balance(member.signer).await.map_err(L1Error::from)?;
+        let balance = sender.provider.get_balance(member.signer).await.map_err(L1Error::from)?;
         if balance < funding.gas_wei {
             let request = TransactionRequest::default()
                 .with_to(member.signer)
@@ -666,13 +663,10 @@ pub async fn fund_members(
         let registered = operators.voteKeyHashOf(member.signer).call().await.map_err(unusable)?;
         let signer = signers.iter().find(|signer| signer.address() == member.signer);
         if let (true, Some(signer)) = (registered.is_zero(), signer) {
-            let vote_key = Bytes::from(
-                points::g2_to_eip2537(&member.vote_key).map_err(|source| DeployError::Key {
-                    member: index,
-                    what: "vote key",
-                    source,
-                })?,
-            );
+            let vote_key =
+                Bytes::from(points::g2_to_eip2537(&member.vote_key).map_err(|source| {
+                    DeployError::Key { member: index, what: "vote key", source }
+                })?);
             let possession = points::g1_to_eip2537(&member.vote_key_pop).map_err(|source| {
                 DeployError::Key { member: index, what: "proof of possession", source }
             })?;
@@ -706,17 +700,17 @@ struct Sender<'a> {
     wallet: EthereumWallet,
     address: Address,
     chain_id: u64,
-    pause: Pause<'a>,
+    pace: &'a dyn Pace,
 }
 
 impl<'a> Sender<'a> {
-    fn new(l1: &dyn L1, key: &SigningKey, pause: Pause<'a>) -> Self {
+    fn new(l1: &dyn L1, key: &SigningKey, pace: &'a dyn Pace) -> Self {
         Self {
             provider: l1.provider(),
             wallet: EthereumWallet::from(L1Signer::new(key.clone())),
             address: key.address(),
             chain_id: l1.chain_id(),
-            pause,
+            pace,
         }
     }
 
@@ -730,7 +724,7 @@ impl<'a> Sender<'a> {
             if pending <= nonce {
                 return Ok(nonce);
             }
-            (self.pause)().await;
+            self.pace.pause().await;
         }
         Err(DeployError::Stuck("an earlier transaction of the deployer"))
     }
@@ -771,7 +765,7 @@ impl<'a> Sender<'a> {
             match receipt.map_err(L1Error::from)? {
                 Some(receipt) if receipt.status() => return Ok(receipt.gas_used),
                 Some(_) => return Err(DeployError::Reverted { what, transaction }),
-                None => (self.pause)().await,
+                None => self.pace.pause().await,
             }
         }
         Err(DeployError::Stuck(what))

@@ -39,6 +39,9 @@ enum Command {
     /// An Ethereum JSON-RPC on this machine for wallets that do not seal.
     #[command(subcommand)]
     Gateway(gateway::GatewayCommand),
+    /// An L1 for development on this machine.
+    #[command(subcommand)]
+    L1(l1::L1Command),
     /// Committee keys.
     #[command(subcommand)]
     Committee(committee::CommitteeCommand),
@@ -64,6 +67,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Bench(command) => bench::run(command),
         Command::Node(command) => node::run(command),
         Command::Gateway(command) => gateway::run(command),
+        Command::L1(command) => l1::run(command),
         Command::Committee(command) => committee::run(command),
         Command::L1(command) => l1::run(command),
         #[cfg(feature = "demo")]

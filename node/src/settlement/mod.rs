@@ -17,7 +17,7 @@ pub mod read;
 pub mod rows;
 pub mod watcher;
 
-use crate::{config::SettlementConfig, member::{MemberError, Shared, l1::L1UpdateError}};
+use crate::{config::SettlementConfig, l1::http::{self, HttpOptions}, member::{MemberError, Shared, l1::L1UpdateError}};
 use alloy_primitives::Address;
 use alloy_provider::Provider as _;
 use alloy_transport::TransportError;
@@ -140,11 +140,24 @@ impl Contracts {
     }
 }
 
+/// Connects to the L1 that a configuration names.
+///
+/// # Errors
+/// If the URL is none, the node does not answer, or is of another chain.
+pub async fn connect(config: &SettlementConfig) -> Result<SharedL1, L1Error> {
+    let options = HttpOptions {
+        chain_id: (config.l1_chain_id != 0).then_some(config.l1_chain_id),
+        beacon_url: (!config.beacon_api.is_empty()).then(|| config.beacon_api.clone()),
+        ..HttpOptions::default()
+    };
+    Ok(Arc::new(http::connect(&config.l1_rpc, &options).await?))
+}
+
 async fn find(
     shared: &Shared,
     config: &SettlementConfig,
 ) -> Result<(SharedL1, Contracts), SettlementError> {
-    let l1 = crate::l1::connect(config).await?;
+    let l1 = connect(config).await?;
     let contracts = Contracts::find(l1.as_ref(), &shared.genesis).await?;
     Ok((l1, contracts))
 }

@@ -6,6 +6,7 @@ mod faults;
 mod gateway;
 #[allow(dead_code)] // shared; some helpers wait for their tests
 mod harness;
+mod l1;
 mod load;
 mod machine;
 mod network;

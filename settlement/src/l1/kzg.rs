@@ -15,8 +15,7 @@ use c_kzg::KzgSettings;
 
 use super::L1Error;
 
-static SETTINGS: LazyLock<&'static KzgSettings> =
-    LazyLock::new(|| c_kzg::ethereum_kzg_settings(0));
+static SETTINGS: LazyLock<&'static KzgSettings> = LazyLock::new(|| c_kzg::ethereum_kzg_settings(0));
 
 /// The trusted setup.
 pub(crate) fn settings() -> &'static KzgSettings {

@@ -18,8 +18,8 @@ use futures::lock::Mutex;
 use serde::Deserialize;
 
 use super::{
-    BlobsAt, BlockRef, Control, Dropped, Embedded, Heads, Kind, L1, L1Error, blob_hash, check_blobs,
-    embedded::EmbeddedTransport,
+    BlobsAt, BlockRef, Control, Dropped, Embedded, Heads, Kind, L1, L1Error, blob_hash,
+    check_blobs, embedded::EmbeddedTransport,
 };
 
 /// Largest answer of a beacon node that is read: 21 blobs as hex in JSON, and some.
@@ -101,7 +101,8 @@ impl RpcL1 {
         let params = (at.transaction,);
         let all: Option<Vec<Bytes>> =
             self.provider.raw_request("anvil_getBlobsByTransactionHash".into(), params).await?;
-        let all = all.unwrap_or_default().iter().map(|bytes| blob(bytes)).collect::<Result<_, _>>()?;
+        let all =
+            all.unwrap_or_default().iter().map(|bytes| blob(bytes)).collect::<Result<_, _>>()?;
         pick(all, &at.hashes)
     }
 
@@ -109,14 +110,11 @@ impl RpcL1 {
         let missing = || L1Error::BlobsMissing(at.hashes.first().copied().unwrap_or_default());
         let beacon = self.beacon.as_ref().ok_or_else(missing)?;
         let genesis_s = self.beacon_genesis(beacon.as_ref()).await?;
-        let slot = at
-            .block_timestamp_s
-            .checked_sub(genesis_s)
-            .ok_or_else(|| L1Error::Unusable("the beacon chain is younger than the block".into()))?
-            / SLOT_S;
+        let slot = at.block_timestamp_s.checked_sub(genesis_s).ok_or_else(|| {
+            L1Error::Unusable("the beacon chain is younger than the block".into())
+        })? / SLOT_S;
         let hashes: Vec<String> = at.hashes.iter().map(ToString::to_string).collect();
-        let path =
-            format!("/eth/v1/beacon/blobs/{slot}?versioned_hashes={}", hashes.join(","));
+        let path = format!("/eth/v1/beacon/blobs/{slot}?versioned_hashes={}", hashes.join(","));
         let answer: BeaconBlobs = decode(&beacon.get(&path).await?)?;
         let all = answer.data.iter().map(|bytes| blob(bytes)).collect::<Result<_, _>>()?;
         pick(all, &at.hashes)
@@ -144,8 +142,10 @@ impl RpcL1 {
         for number in (head + 1).saturating_sub(depth)..=head {
             let block: Option<Block> = self.provider.get_block_by_number(number.into()).await?;
             for hash in block.iter().flat_map(|block| block.transactions.hashes()) {
-                let bytes: Option<Bytes> =
-                    self.provider.raw_request("eth_getRawTransactionByHash".into(), (hash,)).await?;
+                let bytes: Option<Bytes> = self
+                    .provider
+                    .raw_request("eth_getRawTransactionByHash".into(), (hash,))
+                    .await?;
                 raw.extend(bytes);
             }
         }

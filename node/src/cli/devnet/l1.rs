@@ -4,8 +4,12 @@
 use super::rng::Choices;
 use crate::{
     config::{NodeConfig, SettlementConfig},
-    l1::{self, anvil, serve},
-    settlement::{leader_table, read},
+    l1::{
+        Sleep,
+        anvil::{Anvil, AnvilOptions},
+        server::{L1Server, L1ServerConfig},
+    },
+    settlement::{self, leader_table, read},
 };
 use alloy_primitives::{Address, U256};
 use alloy_provider::Provider as _;
@@ -13,11 +17,11 @@ use blindfold_sdk::{Client, SigningKey};
 use blindfold_settlement::{
     deploy::{self, DeploymentPlan, Funding, L1Params},
     derive::{ChainRules, InboxChecked, Start, derive},
-    l1::{Kind, L1, SharedL1, embedded},
+    l1::{Kind, L1, SharedL1},
 };
 use blindfold_wire::genesis::{ChainParams, Genesis};
 use clap::{Args, ValueEnum};
-use eyre::{Context as _, OptionExt as _, Result, ensure};
+use eyre::{Context as _, Result, ensure};
 use std::{
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
@@ -61,9 +65,6 @@ pub struct L1Args {
     /// File with the secret key of a funded account of that L1: it deploys, stakes and funds the members.
     #[arg(long)]
     pub l1_key_file: Option<PathBuf>,
-    /// The program `anvil` [default: where `make contracts` puts it].
-    #[arg(long)]
-    pub anvil: Option<PathBuf>,
 }
 
 /// An L1 that a devnet settles on.
@@ -75,8 +76,8 @@ pub(super) struct DevL1 {
     plan: DeploymentPlan,
     from_block: u64,
     /// Ended when dropped, if they were brought along. After the runtime's last use.
-    _server: Option<serve::Server>,
-    _anvil: Option<anvil::Anvil>,
+    _server: Option<L1Server>,
+    _anvil: Option<Anvil>,
 }
 
 /// What L1 has at the end.
@@ -109,8 +110,9 @@ impl DevL1 {
         let (l1, url): (SharedL1, String) = match (&args.l1_rpc, args.l1) {
             (Some(url), _) => (runtime.block_on(reach(url))?, url.clone()),
             (None, Choice::Anvil) => {
-                let started = anvil::Anvil::start(&anvil_binary(args)?, L1_CHAIN_ID, BLOCK_TIME.as_secs())?;
-                let url = started.url();
+                let options = AnvilOptions { chain_id: L1_CHAIN_ID, ..AnvilOptions::default() };
+                let started = runtime.block_on(Anvil::start(&options))?;
+                let url = started.url().to_owned();
                 let l1 = runtime.block_on(reach(&url))?;
                 let give = (deployer.address(), U256::from(DEPLOYER_WEI));
                 let _: serde_json::Value =
@@ -119,19 +121,16 @@ impl DevL1 {
                 (l1, url)
             }
             (None, _) => {
-                let options = serve::Options {
-                    chain: embedded::Config {
-                        chain_id: L1_CHAIN_ID,
-                        alloc: vec![(deployer.address(), U256::from(DEPLOYER_WEI))],
-                        ..embedded::Config::default()
-                    },
+                let config = L1ServerConfig {
                     listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-                    block_time: BLOCK_TIME,
-                    folder: Some(folder.join("l1")),
+                    chain_id: L1_CHAIN_ID,
+                    block_time: Some(BLOCK_TIME),
+                    data_dir: Some(folder.join("l1")),
+                    alloc: vec![(deployer.address(), U256::from(DEPLOYER_WEI))],
                     admin: false,
                 };
-                let started = runtime.block_on(serve::Server::start(options))?;
-                let (l1, url) = (Arc::new(started.chain().clone()), started.url());
+                let started = runtime.block_on(L1Server::start(config))?;
+                let (l1, url) = (Arc::new(started.l1()), started.url());
                 server = Some(started);
                 (l1, url)
             }
@@ -189,9 +188,7 @@ impl DevL1 {
         };
         let table = leader_table(genesis)?;
         let creations = deploy::creations(&self.plan, genesis, table.signers(), &params)?;
-        let pause = || -> futures::future::BoxFuture<'static, ()> {
-            Box::pin(tokio::time::sleep(Duration::from_millis(100)))
-        };
+        let pause = Sleep(Duration::from_millis(100));
         let funding = Funding { stake_wei: U256::from(STAKE_WEI), gas_wei: U256::from(GAS_WEI) };
         self.runtime.block_on(async {
             let l1 = self.l1.as_ref();
@@ -292,18 +289,5 @@ pub(super) fn quick_windows() -> L1Params {
 
 async fn reach(url: &str) -> Result<SharedL1> {
     let config = SettlementConfig { l1_rpc: url.to_owned(), ..SettlementConfig::default() };
-    l1::connect(&config).await.wrap_err_with(|| format!("L1 at {url}"))
-}
-
-fn anvil_binary(args: &L1Args) -> Result<PathBuf> {
-    if let Some(binary) = &args.anvil {
-        return Ok(binary.clone());
-    }
-    let cache = std::env::home_dir().ok_or_eyre("no home folder; name the program with --anvil")?;
-    let cache = cache.join(".cache/blindfold");
-    let folders = std::fs::read_dir(&cache).wrap_err_with(|| format!("{}", cache.display()))?;
-    folders
-        .filter_map(|entry| anvil::in_tools(&entry.ok()?.path()))
-        .next()
-        .ok_or_eyre("no anvil: `bash scripts/contracts.sh install` brings it, --anvil names it")
+    settlement::connect(&config).await.wrap_err_with(|| format!("L1 at {url}"))
 }

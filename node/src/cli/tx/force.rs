@@ -4,7 +4,7 @@
 //! is public from the moment L1 has it, and is executed before everything that is ordered.
 
 use super::{InnerArgs, NodeArgs, connect, describe, prepare, prepare_plain, read_key};
-use crate::{config::SettlementConfig, l1, settlement::Contracts};
+use crate::{config::SettlementConfig, settlement::{self, Contracts}};
 use alloy_network::ReceiptResponse as _;
 use alloy_primitives::{B256, Bytes};
 use alloy_sol_types::SolEvent as _;
@@ -101,7 +101,7 @@ async fn queue(
 ) -> Result<Queued> {
     let genesis = client.committee().genesis();
     let config = SettlementConfig { l1_rpc: l1_rpc.to_owned(), ..SettlementConfig::default() };
-    let l1 = l1::connect(&config).await.wrap_err_with(|| format!("L1 at {l1_rpc}"))?;
+    let l1 = settlement::connect(&config).await.wrap_err_with(|| format!("L1 at {l1_rpc}"))?;
     let contracts = Contracts::find(l1.as_ref(), genesis).await?;
     let queue = ForcedQueue::new(contracts.queue, sending(l1.as_ref(), &key));
     let fee = queue.forcedFee().call().await.wrap_err("the queue's fee")?;

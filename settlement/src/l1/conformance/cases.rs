@@ -55,7 +55,8 @@ pub(super) async fn events_are_found(bench: &mut Bench<'_>) {
     for key in [11u64, 12, 11] {
         let data = Bytes::from(vec![u8::try_from(key).expect("small"); 40]);
         let note = Probe::noteCall { key: U256::from(key), data };
-        let receipt = bench.call_probe(&format!("note {key} ({})", places.len()), note.abi_encode()).await;
+        let receipt =
+            bench.call_probe(&format!("note {key} ({})", places.len()), note.abi_encode()).await;
         assert!(!receipt.inner.logs_bloom().is_zero());
         assert_eq!(receipt.inner.logs().len(), 1);
         places.push((receipt.block_number, receipt.block_hash, receipt.transaction_hash));
@@ -159,13 +160,13 @@ pub(super) async fn a_higher_fee_gets_through(bench: &mut Bench<'_>) {
     assert!(bench.receipt(stuck).await.is_none(), "below the base fee");
     let high = request
         .with_gas_limit(21_000)
-        .with_max_fee_per_gas(base_fee * 3)
+        .with_max_fee_per_gas(base_fee * 3 + 2_000_000_000)
         .with_max_priority_fee_per_gas(2_000_000_000);
     let bumped = bench.submit(0, high).await.expect("replaces it");
     bench.mine().await;
     let receipt = bench.receipt(bumped).await.expect("mined");
     assert!(bench.receipt(stuck).await.is_none(), "replaced for good");
-    let base_fee = u128::from(bench.base_fee().await);
+    let base_fee = u128::from(bench.base_fee().await); // of the block it is in
     assert_eq!(receipt.effective_gas_price, base_fee + 2_000_000_000);
 }
 
@@ -204,13 +205,9 @@ pub(super) async fn blobs_go_in_and_come_out(bench: &mut Bench<'_>) {
     let input: Bytes = Probe::takeBlobsCall {}.abi_encode().into();
     let mut forged = sidecar.clone();
     forged.cell_proofs.swap(0, 1);
-    let forged = bench.blob_request(input.clone(), forged).await;
+    let forged = bench.blob_request(0, bench.probe, input.clone(), forged).await;
     bench.submit(0, forged).await.expect_err("a wrong proof");
-    let mut wrong_hash = bench.blob_request(input.clone(), sidecar.clone()).await;
-    wrong_hash.blob_versioned_hashes = Some(hashes.iter().rev().copied().collect());
-    bench.submit(0, wrong_hash).await.expect_err("hashes of other blobs");
-
-    let request = bench.blob_request(input, sidecar).await;
+    let request = bench.blob_request(0, bench.probe, input, sidecar).await;
     let receipt = bench.perform("two blobs", request).await;
     assert!(receipt.inner.status());
     assert_eq!(receipt.blob_gas_used, Some(2 << 17));
@@ -273,7 +270,8 @@ pub(super) async fn reorgs(bench: &mut Bench<'_>) {
         bench.mine().await;
         let before = bench.l1.heads().await.expect("heads").latest;
         let nonce = bench.nonce(0).await;
-        let receipt = bench.call_probe(&format!("to be dropped {round}"), note(key).abi_encode()).await;
+        let receipt =
+            bench.call_probe(&format!("to be dropped {round}"), note(key).abi_encode()).await;
         bench.mine().await;
         let old = bench.l1.heads().await.expect("heads").latest;
         assert_eq!(old.number, before.number + 2);

@@ -7,12 +7,13 @@
 //! A back end is fit if it begins with [`funded`] accounts, mines only on demand, and has not been used.
 
 mod cases;
+mod contracts;
 mod curve;
 mod probe;
 
 use std::collections::BTreeMap;
 
-use alloy_eips::{eip7594::BlobTransactionSidecarVariant, BlockNumberOrTag};
+use alloy_eips::{BlockNumberOrTag, eip7594::BlobTransactionSidecarVariant};
 use alloy_network::{EthereumWallet, NetworkTransactionBuilder as _, TransactionBuilder as _};
 use alloy_primitives::{Address, B256, Bytes, U256, b256};
 use alloy_provider::{DynProvider, Provider as _};
@@ -64,7 +65,20 @@ pub async fn run(l1: &dyn L1) -> Gas {
     cases::heads_are_in_order(&mut bench).await;
     cases::reorgs(&mut bench).await;
     curve::precompiles(&mut bench).await;
+    contracts::settlement(&mut bench).await;
     bench.gas
+}
+
+/// Lets a chain that is mined on demand go on, by making the next block.
+pub struct Miner<'a>(pub &'a dyn L1);
+
+#[async_trait::async_trait]
+impl crate::deploy::Pace for Miner<'_> {
+    async fn pause(&self) {
+        let head = self.0.heads().await.expect("heads").latest;
+        let control = self.0.control().expect("a chain for tests");
+        control.mine(head.timestamp_s + 12).await.expect("a block");
+    }
 }
 
 /// One chain under test.
@@ -97,9 +111,7 @@ impl<'a> Bench<'a> {
     /// # Panics
     /// If the back end cannot.
     pub async fn mine(&self) {
-        let head = self.l1.heads().await.expect("heads").latest;
-        let control = self.l1.control().expect("a chain for tests");
-        control.mine(head.timestamp_s + 12).await.expect("a block");
+        crate::deploy::Pace::pause(&Miner(self.l1)).await;
     }
 
     /// The nonce of an account at the head.
@@ -128,7 +140,11 @@ impl<'a> Bench<'a> {
     }
 
     /// Signs and submits.
-    async fn submit(&self, who: usize, request: TransactionRequest) -> Result<B256, TransportError> {
+    async fn submit(
+        &self,
+        who: usize,
+        request: TransactionRequest,
+    ) -> Result<B256, TransportError> {
         let raw = self.sign(who, request).await;
         self.provider.send_raw_transaction(&raw).await.map(|pending| *pending.tx_hash())
     }
@@ -139,7 +155,16 @@ impl<'a> Bench<'a> {
 
     /// Submits, mines, and returns the receipt; notes the gas under `name`.
     async fn perform(&mut self, name: &str, request: TransactionRequest) -> TransactionReceipt {
-        let hash = self.submit(0, request).await.unwrap_or_else(|e| panic!("{name}: {e}"));
+        self.perform_by(0, name, request).await
+    }
+
+    async fn perform_by(
+        &mut self,
+        who: usize,
+        name: &str,
+        request: TransactionRequest,
+    ) -> TransactionReceipt {
+        let hash = self.submit(who, request).await.unwrap_or_else(|e| panic!("{name}: {e}"));
         self.mine().await;
         let receipt = self.receipt(hash).await.unwrap_or_else(|| panic!("{name} is in no block"));
         self.gas.insert(name.to_owned(), receipt.gas_used);
@@ -164,13 +189,28 @@ impl<'a> Bench<'a> {
         C::abi_decode_returns(&output).expect("what was declared")
     }
 
-    /// The blob base fee of the next block, in wei, with room to rise.
+    /// A call without a fee.
+    fn view(&self, who: usize, to: Address, value: U256, input: Vec<u8>) -> TransactionRequest {
+        TransactionRequest::default()
+            .with_from(self.address(who))
+            .with_to(to)
+            .with_value(value)
+            .with_input(input)
+    }
+
+    async fn provider_call(&self, request: TransactionRequest) -> Result<Bytes, TransportError> {
+        self.provider.call(request).await
+    }
+
+    /// A transaction with blobs, and more than enough for them.
     async fn blob_request(
         &self,
+        who: usize,
+        to: Address,
         input: Bytes,
         sidecar: alloy_eips::eip7594::BlobTransactionSidecarEip7594,
     ) -> TransactionRequest {
-        let mut request = self.request(0, Some(self.probe), input).await;
+        let mut request = self.request(who, Some(to), input).await;
         request.max_fee_per_blob_gas = Some(10_000_000_000);
         request.blob_versioned_hashes = Some(sidecar.versioned_hashes().collect());
         request.sidecar = Some(BlobTransactionSidecarVariant::Eip7594(sidecar));

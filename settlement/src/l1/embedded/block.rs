@@ -37,11 +37,7 @@ impl Block {
     }
 
     pub(super) fn place(&self) -> BlockRef {
-        BlockRef {
-            number: self.header.number,
-            hash: self.hash,
-            timestamp_s: self.header.timestamp,
-        }
+        BlockRef { number: self.header.number, hash: self.hash, timestamp_s: self.header.timestamp }
     }
 
     pub(super) fn base_fee(&self) -> u64 {

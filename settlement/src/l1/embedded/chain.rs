@@ -8,8 +8,8 @@ use alloy_consensus::{
     TxReceipt as _, proofs,
 };
 use alloy_eips::{
-    eip1559::BaseFeeParams, eip4844::Blob,
-    eip7594::BlobTransactionSidecarVariant, eip7685::EMPTY_REQUESTS_HASH,
+    eip1559::BaseFeeParams, eip4844::Blob, eip7594::BlobTransactionSidecarVariant,
+    eip7685::EMPTY_REQUESTS_HASH,
 };
 use alloy_primitives::{Address, B256, Bloom, Bytes, U256, keccak256, map::B256Map};
 use alloy_trie::EMPTY_ROOT_HASH;
@@ -302,8 +302,7 @@ impl Chain {
                 }
             }
         }
-        let mut count: usize =
-            self.blobs.iter().map(|carried| carried.sidecar.blobs().len()).sum();
+        let mut count: usize = self.blobs.iter().map(|carried| carried.sidecar.blobs().len()).sum();
         while count > MAX_BLOBS {
             let Some(oldest) = self.blobs.pop_front() else { break };
             count -= oldest.sidecar.blobs().len();
@@ -474,12 +473,7 @@ impl Building {
                 sidecar: Arc::clone(sidecar),
             });
         }
-        self.mined.push(Mined {
-            tx: pooled.tx.clone(),
-            sender: pooled.sender,
-            receipt,
-            gas_used,
-        });
+        self.mined.push(Mined { tx: pooled.tx.clone(), sender: pooled.sender, receipt, gas_used });
         Ok(())
     }
 

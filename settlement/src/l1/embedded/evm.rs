@@ -142,12 +142,7 @@ fn run(
     }
 }
 
-fn call_env(
-    header: &Header,
-    chain_id: u64,
-    request: &TransactionRequest,
-    gas_limit: u64,
-) -> TxEnv {
+fn call_env(header: &Header, chain_id: u64, request: &TransactionRequest, gas_limit: u64) -> TxEnv {
     let blobs = request.blob_versioned_hashes.clone().unwrap_or_default();
     let authorizations = request.authorization_list.clone().unwrap_or_default();
     let tx_type = match (blobs.is_empty(), authorizations.is_empty()) {
@@ -229,4 +224,3 @@ pub(super) fn estimate<'a>(
     }
     Ok(enough)
 }
-

@@ -76,9 +76,7 @@ pub(super) fn answer(l1: &Embedded, method: &str, params: Option<&RawValue>) -> 
         "eth_chainId" => json(U64::from(l1.chain_id)),
         "net_version" => json(l1.chain_id.to_string()),
         "net_listening" => json(true),
-        "web3_clientVersion" => {
-            json(format!("blindfold/{} ({BANNER})", env!("CARGO_PKG_VERSION")))
-        }
+        "web3_clientVersion" => json(format!("blindfold/{} ({BANNER})", env!("CARGO_PKG_VERSION"))),
         "eth_syncing" => json(false),
         "eth_accounts" => json::<[Address; 0]>([]),
         "eth_blockNumber" => json(U64::from(chain.head().header.number)),
@@ -275,9 +273,8 @@ fn estimate(chain: &Chain, params: &Params) -> Answer {
     let request: TransactionRequest = params.get(0)?;
     let block = existing(chain, params.optional(1)?)?;
     let chain_id = chain.config.chain_id;
-    let result = chain.at(block.header.number, |view| {
-        evm::estimate(view, &block.header, chain_id, &request)
-    });
+    let result = chain
+        .at(block.header.number, |view| evm::estimate(view, &block.header, chain_id, &request));
     json(U64::from(result.ok_or_else(too_old)??))
 }
 
@@ -396,9 +393,7 @@ fn fee_history(chain: &Chain, params: &Params) -> Answer {
     if let Some(header) = last {
         let next = header.next_block_base_fee(BaseFeeParams::ethereum()).unwrap_or_default();
         history.base_fee_per_gas.push(next.into());
-        history
-            .base_fee_per_blob_gas
-            .push(header.next_block_blob_fee(BLOBS).unwrap_or_default());
+        history.base_fee_per_blob_gas.push(header.next_block_blob_fee(BLOBS).unwrap_or_default());
     }
     history.reward = (!percentiles.is_empty()).then_some(rewards);
     json(history)

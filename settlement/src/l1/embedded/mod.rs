@@ -39,6 +39,10 @@ use alloy_primitives::{Address, B256, Bytes, U256};
 use parking_lot::Mutex;
 use serde_json::value::RawValue;
 
+use self::{
+    block::Block,
+    chain::{Built, Chain, Event},
+};
 pub use self::{
     chain::{MAX_BLOBS, MAX_BLOCKS, MAX_REORG_DEPTH},
     errors::Refusal,
@@ -47,10 +51,6 @@ pub use self::{
     pool::{MAX_NONCE_GAP, MAX_POOL, MAX_POOL_BLOBS, MAX_RAW_TX_BYTES, MAX_TX_BYTES},
     store::{MAX_ENTRY_BYTES, MAX_SNAPSHOT_BYTES},
     transport::EmbeddedTransport,
-};
-use self::{
-    block::Block,
-    chain::{Built, Chain, Event},
 };
 use super::{BlockRef, Heads};
 
@@ -134,7 +134,9 @@ impl Dropped {
     /// Reads [`Self::name`].
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Forgotten, Self::BackToPool, Self::MinedAgain].into_iter().find(|one| one.name() == name)
+        [Self::Forgotten, Self::BackToPool, Self::MinedAgain]
+            .into_iter()
+            .find(|one| one.name() == name)
     }
 }
 
@@ -158,7 +160,9 @@ pub enum MineError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RestoreError {
     /// Not whole.
-    #[error("the embedded L1's snapshot is damaged: {0}; restore a copy, or begin with an empty folder")]
+    #[error(
+        "the embedded L1's snapshot is damaged: {0}; restore a copy, or begin with an empty folder"
+    )]
     Damaged(&'static str),
     /// Of another version of this program.
     #[error("the embedded L1's snapshot has version {got}, this program reads version {expected}")]

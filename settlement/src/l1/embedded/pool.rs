@@ -12,10 +12,7 @@ use std::{
 use alloy_consensus::{
     Transaction as _, TxEip4844Variant, TxEnvelope, transaction::SignerRecoverable as _,
 };
-use alloy_eips::{
-    eip2718::Decodable2718 as _,
-    eip7594::BlobTransactionSidecarVariant,
-};
+use alloy_eips::{eip2718::Decodable2718 as _, eip7594::BlobTransactionSidecarVariant};
 use alloy_primitives::{Address, B256, U256, map::B256Map};
 use revm::{
     context_interface::cfg::GasParams,
@@ -150,13 +147,15 @@ impl Pooled {
             Some(_) => REPLACE_BLOB_PERCENT,
             None => REPLACE_PERCENT,
         };
-        let enough = |new: u128, old: u128| new >= old.saturating_add((old * percent).div_ceil(100).max(1));
+        let enough =
+            |new: u128, old: u128| new >= old.saturating_add((old * percent).div_ceil(100).max(1));
         let tip = |tx: &TxEnvelope| tx.max_priority_fee_per_gas().unwrap_or(tx.max_fee_per_gas());
         enough(self.tx.max_fee_per_gas(), other.tx.max_fee_per_gas())
             && enough(tip(&self.tx), tip(&other.tx))
-            && other.tx.max_fee_per_blob_gas().is_none_or(|old| {
-                self.tx.max_fee_per_blob_gas().is_none_or(|new| enough(new, old))
-            })
+            && other
+                .tx
+                .max_fee_per_blob_gas()
+                .is_none_or(|old| self.tx.max_fee_per_blob_gas().is_none_or(|new| enough(new, old)))
     }
 
     fn blobs(&self) -> usize {
@@ -170,9 +169,7 @@ impl Pooled {
 }
 
 /// Takes the blobs off a transaction. Its hash does not cover them.
-pub(super) fn split(
-    envelope: TxEnvelope,
-) -> (TxEnvelope, Option<BlobTransactionSidecarVariant>) {
+pub(super) fn split(envelope: TxEnvelope) -> (TxEnvelope, Option<BlobTransactionSidecarVariant>) {
     let TxEnvelope::Eip4844(signed) = envelope else { return (envelope, None) };
     let (variant, signature, hash) = signed.into_parts();
     let (variant, sidecar) = variant.strip_sidecar();
@@ -254,8 +251,8 @@ impl Pool {
         }
         // What the sender has promised already counts, as it does in go-ethereum.
         let promised = queue.into_iter().flatten().filter(|(other, _)| **other != nonce);
-        let cost = promised
-            .fold(new.max_cost(), |sum, (_, other)| sum.saturating_add(other.max_cost()));
+        let cost =
+            promised.fold(new.max_cost(), |sum, (_, other)| sum.saturating_add(other.max_cost()));
         if cost > account.balance {
             return Err(Refusal::Funds { have: account.balance, want: cost });
         }

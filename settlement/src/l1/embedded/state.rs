@@ -148,8 +148,8 @@ impl State {
     pub(super) fn put_code(&mut self, code: Bytes) {
         // Delegations (EIP-7702) begin with 0xef01 and have a form of their own.
         let hash = keccak256(&code);
-        let code = Bytecode::new_raw_checked(code.clone())
-            .unwrap_or_else(|_| Bytecode::new_legacy(code));
+        let code =
+            Bytecode::new_raw_checked(code.clone()).unwrap_or_else(|_| Bytecode::new_legacy(code));
         self.codes.insert(hash, code);
     }
 }

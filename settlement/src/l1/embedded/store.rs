@@ -13,9 +13,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use alloy_consensus::{
-    Header, ReceiptEnvelope, TxEnvelope, transaction::SignerRecoverable as _,
-};
+use alloy_consensus::{Header, ReceiptEnvelope, TxEnvelope, transaction::SignerRecoverable as _};
 use alloy_eips::{
     eip2718::{Decodable2718 as _, Encodable2718 as _},
     eip7594::BlobTransactionSidecarVariant,
@@ -26,7 +24,9 @@ use alloy_rlp::{Decodable as _, Encodable as _, RlpDecodable, RlpEncodable};
 use super::{
     Config, RestoreError,
     block::{Block, Mined},
-    chain::{Carried, Chain, Event, MAX_BLOBS, MAX_BLOCK_TRANSACTIONS, MAX_BLOCKS, MAX_REORG_DEPTH},
+    chain::{
+        Carried, Chain, Event, MAX_BLOBS, MAX_BLOCK_TRANSACTIONS, MAX_BLOCKS, MAX_REORG_DEPTH,
+    },
     pool::{Pooled, join, split},
     state::{Account, AccountUndo, Info, State, Undo},
 };
@@ -108,10 +108,8 @@ struct EventForm {
 }
 
 fn slots<'a>(storage: impl IntoIterator<Item = (&'a U256, &'a U256)>) -> Vec<SlotForm> {
-    let mut slots: Vec<_> = storage
-        .into_iter()
-        .map(|(slot, value)| SlotForm { slot: *slot, value: *value })
-        .collect();
+    let mut slots: Vec<_> =
+        storage.into_iter().map(|(slot, value)| SlotForm { slot: *slot, value: *value }).collect();
     slots.sort_unstable_by_key(|form| form.slot);
     slots
 }
@@ -341,7 +339,9 @@ fn event(mut payload: &[u8]) -> Option<Event> {
             });
             Some(Event::Mined { header, transactions: transactions.collect::<Option<_>>()? })
         }
-        (depth, Err(headers)) if depth > 0 && headers.is_empty() && form.transactions.is_empty() => {
+        (depth, Err(headers))
+            if depth > 0 && headers.is_empty() && form.transactions.is_empty() =>
+        {
             Some(Event::Dropped { depth })
         }
         _ => None,

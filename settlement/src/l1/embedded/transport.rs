@@ -2,9 +2,7 @@
 
 use std::task::{Context, Poll};
 
-use alloy_json_rpc::{
-    RequestPacket, Response, ResponsePacket, ResponsePayload, SerializedRequest,
-};
+use alloy_json_rpc::{RequestPacket, Response, ResponsePacket, ResponsePayload, SerializedRequest};
 use alloy_transport::{TransportError, TransportFut};
 use tower::Service;
 

@@ -10,7 +10,7 @@ use alloy_primitives::{Address, B256, Bytes, TxKind, U256};
 use blindfold_wire::SigningKey;
 use futures::executor::block_on;
 
-use super::{pool::Pooled, Config, Dropped, Embedded, MAX_REORG_DEPTH, MineError, Mining, Refusal};
+use super::{Config, Dropped, Embedded, MAX_REORG_DEPTH, MineError, Mining, Refusal, pool::Pooled};
 use crate::l1::{L1 as _, L1Signer, conformance};
 
 /// The configuration that the conformance suite asks for.
@@ -149,10 +149,7 @@ fn time_goes_forward() {
 
 #[test]
 fn a_block_for_each_transaction_if_wanted() {
-    let l1 = Embedded::new(Config {
-        mining: Mining::PerTransaction { step_s: 12 },
-        ..config()
-    });
+    let l1 = Embedded::new(Config { mining: Mining::PerTransaction { step_s: 12 }, ..config() });
     let raw = Tx::default().sign(&key(0), l1.chain_id());
     let hash = block_on(async {
         use alloy_provider::Provider as _;

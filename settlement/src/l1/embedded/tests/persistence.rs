@@ -50,8 +50,13 @@ fn history(snapshot_every: Option<usize>) -> (Embedded, Disk) {
         submit(&l1, &key(0), Tx { nonce: round, value: ether(1), ..Tx::default() }).expect("taken");
         if round % 2 == 0 {
             // Code that returns nothing: a contract, so that code is in the snapshot.
-            let creation =
-                Tx { nonce: round / 2, to: None, gas: 100_000, input: vec![0x5f, 0x5f, 0xf3].into(), ..Tx::default() };
+            let creation = Tx {
+                nonce: round / 2,
+                to: None,
+                gas: 100_000,
+                input: vec![0x5f, 0x5f, 0xf3].into(),
+                ..Tx::default()
+            };
             submit(&l1, &key(1), creation).expect("taken");
         }
         l1.mine(0).expect("a block");

@@ -87,3 +87,56 @@ fn blocks_take_the_best_offers_that_fit() {
     l1.mine(0).expect("a block");
     assert_eq!((nonce(&l1, key(0).address()), l1.waiting()), (3, 0));
 }
+
+/// Blobs are compared with what the transaction says of them before anything waits.
+#[test]
+fn blobs_must_be_those_that_are_named() {
+    use alloy_consensus::{
+        SignableTransaction as _, TxEip4844, TxEip4844Variant, TxEip4844WithSidecar, TxEnvelope,
+    };
+    use alloy_eips::{
+        eip2718::Encodable2718 as _, eip4844::Blob, eip7594::BlobTransactionSidecarVariant,
+    };
+    use alloy_network::TxSignerSync as _;
+    use alloy_primitives::{Address, B256};
+
+    let l1 = Embedded::new(config());
+    let mut blob = Blob::default();
+    blob[1] = 7;
+    let sidecar = crate::l1::seal_blobs(vec![blob]).expect("a blob");
+    let hashes: Vec<B256> = sidecar.versioned_hashes().collect();
+    let send = |hashes: Vec<B256>, sidecar: Option<BlobTransactionSidecarVariant>| {
+        let mut tx = TxEip4844 {
+            chain_id: l1.chain_id(),
+            gas_limit: 21_000,
+            max_fee_per_gas: 10 * GWEI,
+            max_priority_fee_per_gas: GWEI,
+            to: Address::repeat_byte(1),
+            blob_versioned_hashes: hashes,
+            max_fee_per_blob_gas: GWEI,
+            ..TxEip4844::default()
+        };
+        let signer = crate::l1::L1Signer::new(key(0));
+        let signature = signer.sign_transaction_sync(&mut tx).expect("signed");
+        let variant = match sidecar {
+            Some(sidecar) => TxEip4844Variant::from(TxEip4844WithSidecar { tx, sidecar }),
+            None => TxEip4844Variant::TxEip4844(tx),
+        };
+        let envelope = TxEnvelope::Eip4844(variant.into_signed(signature));
+        submit_raw(&l1, &envelope.encoded_2718())
+    };
+    let whole = || Some(BlobTransactionSidecarVariant::Eip7594(sidecar.clone()));
+    for (hashes, sidecar) in [
+        (vec![B256::repeat_byte(1)], whole()),
+        (vec![hashes[0], hashes[0]], whole()),
+        (hashes.clone(), None),
+        (Vec::new(), None),
+        (vec![hashes[0]; 7], whole()),
+    ] {
+        let refused = send(hashes, sidecar);
+        assert!(matches!(refused, Err(Refusal::Blobs(_))), "{refused:?}");
+    }
+    send(hashes.clone(), whole()).expect("as they are");
+    l1.mine(0).expect("a block");
+    assert_eq!(l1.blob(hashes[0]), Some(blob));
+}
