@@ -46,7 +46,10 @@ fn updates_follow_each_other() {
         (update(11..=11, &[(3, 10)]), L1Error::ItemBlock { index: 3, block: 10 }),
         (update(11..=12, &[(3, 12), (4, 11)]), L1Error::ItemBlock { index: 4, block: 11 }),
         (update(11..=11, &[(3, 12)]), L1Error::ItemBlock { index: 3, block: 12 }),
-        (L1Update { blocks: vec![], ..update(11..=11, &[(3, 11)]) }, L1Error::ItemBlock { index: 3, block: 11 }),
+        (
+            L1Update { blocks: vec![], ..update(11..=11, &[(3, 11)]) },
+            L1Error::ItemBlock { index: 3, block: 11 },
+        ),
     ] {
         assert_eq!(view.update(&wrong, 0), Err(error));
         assert_eq!(view, before, "a refused update leaves no trace");
