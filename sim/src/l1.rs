@@ -27,7 +27,7 @@ pub const DELAY_BLOCKS: u64 = 2;
 /// Blocks by which an item must have been consumed.
 pub const DEADLINE_BLOCKS: u64 = 38;
 /// Blocks that a commitment may lag behind.
-pub const MAX_LAG_BLOCKS: u64 = 12;
+pub const MAX_LAG_BLOCKS: u64 = 24;
 /// Blocks of a world: more than it lives.
 const BLOCKS: u64 = 200;
 /// Payers that force envelopes; the first has escrow and funds, the second funds alone.
