@@ -428,10 +428,7 @@ impl StoredOutcome {
                 transaction_hash: transaction_hash.ok_or(RecordError::Field("transaction hash"))?,
                 success: self.success,
             },
-            SKIPPED => Verdict::Skipped {
-                reason: reason(self.detail)?,
-                transaction_hash,
-            },
+            SKIPPED => Verdict::Skipped { reason: reason(self.detail)?, transaction_hash },
             UNDECRYPTABLE => Verdict::Undecryptable,
             _ => return Err(RecordError::Field("outcome kind")),
         };

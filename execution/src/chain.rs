@@ -7,9 +7,7 @@ use blindfold_wire::{Block, Genesis, GenesisAccount, executed_root, opening_root
 
 use crate::block::{BlockRecord, ExecutedBlock};
 use crate::contracts;
-use crate::escrow::{
-    self, ESCROW_ADDRESS, MAX_EXECUTED_LAG, OUTBOX_ADDRESS, POSTING_POOL_ADDRESS,
-};
+use crate::escrow::{self, ESCROW_ADDRESS, MAX_EXECUTED_LAG, OUTBOX_ADDRESS, POSTING_POOL_ADDRESS};
 use crate::evm::{BlockFacts, SPEC, empty_header};
 use crate::state::{
     Account, Column, Layer, MemoryStore, Overlay, ParentState, Sealed, StateWrite, StateWrites,

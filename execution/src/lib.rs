@@ -62,8 +62,8 @@ mod tests;
 
 pub use access::{AccessRecord, AccountAccess};
 pub use block::{
-    BLOCK_RECORD_VERSION, BlockRecord, ExecutedBlock, ForcedOutcome, ForcedVerdict, Outcome, Receipt,
-    RecordError, Verdict,
+    BLOCK_RECORD_VERSION, BlockRecord, ExecutedBlock, ForcedOutcome, ForcedVerdict, Outcome,
+    Receipt, RecordError, Verdict,
 };
 pub use chain::{BLOCK_HASH_HEIGHTS, GenesisStateError, genesis_block};
 pub use evm::{

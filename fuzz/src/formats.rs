@@ -8,11 +8,12 @@ use crate::{
 };
 use blindfold_wire::{
     AdmissionReceipt, Block, CheckedEnvelope, Envelope, Evidence, ForcedItem, ForcedSpan, Genesis,
-    MAX_GAS_CLASS, MerkleProof, OpeningSet, OrderCommitment, ShareBundle, Signature65, SignedBundleHeader, SignedCommitment, SignedReceipt,
-    SigningKey, TxStatus, bundle::BundleHeader, decode_opening, encode_opening,
+    MAX_GAS_CLASS, MerkleProof, OpeningSet, OrderCommitment, ShareBundle, Signature65,
+    SignedBundleHeader, SignedCommitment, SignedReceipt, SigningKey, TxStatus,
+    bundle::BundleHeader,
+    decode_opening, encode_opening,
     forced::{MAX_FORCED_BYTES_PER_HEIGHT, taken_at_once},
-    opening_hash,
-    share_leaf, share_proof, shares_root,
+    opening_hash, share_leaf, share_proof, shares_root,
 };
 
 pub(crate) fn envelope(data: &[u8]) -> bool {
@@ -89,7 +90,10 @@ pub(crate) fn forced_span(data: &[u8]) -> bool {
         };
         let expected = (parent.forced_cursor..).zip(span.items());
         let follow = expected.fold(true, |follow, (index, item)| follow && index == item.index);
-        assert_eq!(span.check(&commitment).is_ok(), follow && span.size_bytes() <= MAX_FORCED_BYTES_PER_HEIGHT);
+        assert_eq!(
+            span.check(&commitment).is_ok(),
+            follow && span.size_bytes() <= MAX_FORCED_BYTES_PER_HEIGHT
+        );
     }
     true
 }

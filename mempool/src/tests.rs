@@ -87,7 +87,13 @@ fn id(spec: Spec) -> B256 {
 }
 
 fn target() -> BlockTarget {
-    BlockTarget { height: 1, floor: GWEI.into(), max_count: 100, max_bytes: 1 << 20, max_gas: u64::MAX }
+    BlockTarget {
+        height: 1,
+        floor: GWEI.into(),
+        max_count: 100,
+        max_bytes: 1 << 20,
+        max_gas: u64::MAX,
+    }
 }
 
 #[test]
@@ -407,7 +413,8 @@ fn reference(pool: &Mempool, accounts: &Accounts, target: &BlockTarget) -> Vec<B
                 let fits = header.payer_nonce == *nonce
                     && header.expiry_height >= target.height
                     && charge <= *escrow;
-                let fee = fits.then(|| header.effective_priority_fee(target.floor.base_fee)).flatten()?;
+                let fee =
+                    fits.then(|| header.effective_priority_fee(target.floor.base_fee)).flatten()?;
                 Some((fee, std::cmp::Reverse(envelope.id()), envelope.payer(), charge))
             })
             .max();

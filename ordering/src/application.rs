@@ -23,8 +23,8 @@ use crate::{
     l1::{L1Block, L1View},
     rule::{self, RuleContext, Selection},
     validity::{
-        Executed, ForcedCandidates, LeaderBook, Link, Pending, Surroundings, Verdict, bounds, candidate,
-        certified_height, next_base_fee, reference_height, replay, validate,
+        Executed, ForcedCandidates, LeaderBook, Link, Pending, Surroundings, Verdict, bounds,
+        candidate, certified_height, next_base_fee, reference_height, replay, validate,
     },
 };
 use alloy_primitives::{Address, B256, Bytes};

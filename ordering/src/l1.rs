@@ -128,6 +128,8 @@ pub struct L1View {
     items: VecDeque<Known>,
     /// Newest finalized block after some of the last updates, and when it came. Empty if all is long known.
     learned: VecDeque<(u64, u64)>,
+    /// Newest finalized block before those updates: it has settled.
+    settled_before: Option<u64>,
 }
 
 impl L1View {
@@ -151,7 +153,11 @@ impl L1View {
             let stray = update.items.first().map(|QueuedItem { item, block }| (item.index, *block));
             return stray.map_or(Ok(()), |(index, block)| Err(L1Error::ItemBlock { index, block }));
         };
+        let before = self.finalized().map(|block| block.number);
         self.take(&update.blocks, &update.items, (first.number, last.number))?;
+        if self.learned.is_empty() {
+            self.settled_before = before;
+        }
         self.remember(last.number, now_ms);
         Ok(())
     }
@@ -229,8 +235,10 @@ impl L1View {
             self.learned.pop_back();
         }
         self.learned.push_back((number, now_ms));
-        if self.learned.len() > REMEMBERED_UPDATES {
-            self.learned.pop_front();
+        if self.learned.len() > REMEMBERED_UPDATES
+            && let Some((number, _)) = self.learned.pop_front()
+        {
+            self.settled_before = Some(number);
         }
     }
 
@@ -261,8 +269,9 @@ impl L1View {
             return self.finalized();
         }
         let latest = now_ms.saturating_sub(L1_SETTLE_MS);
-        let (number, _) = self.learned.iter().rev().find(|(_, at_ms)| *at_ms <= latest)?;
-        Some(L1Block { number: *number, base_fee: self.base_fee(*number)? })
+        let settled = self.learned.iter().rev().find(|(_, at_ms)| *at_ms <= latest);
+        let number = settled.map(|(number, _)| *number).or(self.settled_before)?;
+        Some(L1Block { number, base_fee: self.base_fee(number)? })
     }
 
     /// Base fee of a finalized block, in wei per gas; `None` if it is not known, or too old.

@@ -42,8 +42,8 @@ use crate::{
 };
 use alloy_primitives::{Address, B256};
 use blindfold_wire::{
-    ChainParams, CheckedEnvelope, Floor, ForcedItem, ForcedKind, ForcedSpan, Genesis, OrderCommitment, Prices,
-    SignatureError, SignedCommitment, fees, forced::taken_at_once,
+    ChainParams, CheckedEnvelope, Floor, ForcedItem, ForcedKind, ForcedSpan, Genesis,
+    OrderCommitment, Prices, SignatureError, SignedCommitment, fees, forced::taken_at_once,
 };
 use std::sync::Arc;
 
@@ -497,7 +497,10 @@ fn objective(
     if commitment.l1_block < parent.l1_block
         || (stands && commitment.l1_base_fee != parent.l1_base_fee)
     {
-        return Err(CommitmentError::L1Block { parent: parent.l1_block, found: commitment.l1_block });
+        return Err(CommitmentError::L1Block {
+            parent: parent.l1_block,
+            found: commitment.l1_block,
+        });
     }
     let (most, found) = (taken_at_once(forced.items(), around.params), forced.items().len());
     if found > most {

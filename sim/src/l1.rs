@@ -27,7 +27,7 @@ pub const DELAY_BLOCKS: u64 = 2;
 /// Blocks by which an item must have been consumed.
 pub const DEADLINE_BLOCKS: u64 = 38;
 /// Blocks that a commitment may lag behind.
-pub const MAX_LAG_BLOCKS: u64 = 12;
+pub const MAX_LAG_BLOCKS: u64 = 24;
 /// Blocks of a world: more than it lives.
 const BLOCKS: u64 = 200;
 /// Payers that force envelopes; the first has escrow and funds, the second funds alone.
@@ -128,14 +128,18 @@ impl L1 {
     }
 
     /// What a member hears next at `now_ms`, if there is something new. One that is blind hears of no items.
-    pub fn news(&self, member: usize, known: &L1View, now_ms: u64, blind: bool) -> Option<L1Update> {
+    pub fn news(
+        &self,
+        member: usize,
+        known: &L1View,
+        now_ms: u64,
+        blind: bool,
+    ) -> Option<L1Update> {
         let from = known.finalized().map_or(1, |block| block.number + 1);
         let newest = now_ms.checked_sub(self.finality_ms[member])? / L1_BLOCK_MS;
         let numbers = from..=newest.min(BLOCKS);
-        let blocks: Vec<_> = numbers
-            .clone()
-            .map(|number| L1Block { number, base_fee: base_fee(number) })
-            .collect();
+        let blocks: Vec<_> =
+            numbers.clone().map(|number| L1Block { number, base_fee: base_fee(number) }).collect();
         let items = (known.next_index()..self.truth.next_index())
             .filter_map(|index| self.truth.item(index))
             .take_while(|queued| !blind && queued.block <= newest)

@@ -282,7 +282,8 @@ fn height_view(records: &Records, height: u64, votes: &VoteCommittee) -> Option<
         roots: executed.as_ref().map(Roots::of),
         forced: block.map_or_else(ForcedView::default, |block| {
             let commitment = &block.commitment.commitment;
-            let verdicts = |record: BlockRecord| record.forced.iter().map(|it| it.verdict).collect();
+            let verdicts =
+                |record: BlockRecord| record.forced.iter().map(|it| it.verdict).collect();
             ForcedView {
                 l1_block: commitment.l1_block,
                 l1_base_fee: commitment.l1_base_fee,

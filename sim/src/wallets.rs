@@ -144,7 +144,13 @@ fn wallet_submissions(
     out
 }
 
-pub(crate) fn transfer(chain_id: u64, nonce: u64, to: Address, wei: u64, key: &SigningKey) -> Vec<u8> {
+pub(crate) fn transfer(
+    chain_id: u64,
+    nonce: u64,
+    to: Address,
+    wei: u64,
+    key: &SigningKey,
+) -> Vec<u8> {
     let transaction = TxEip1559 {
         chain_id,
         nonce,

@@ -124,8 +124,8 @@ pub fn charge(
     let gas = envelope_gas(params, len_bytes).saturating_add(unused);
     let byte_gas = byte_gas(params, len_bytes);
     let rest = U256::from(price) * U256::from(gas.saturating_sub(byte_gas));
-    let posting_wei = posting(params, len_bytes, prices)
-        .min(U256::from(max_fee) * U256::from(byte_gas));
+    let posting_wei =
+        posting(params, len_bytes, prices).min(U256::from(max_fee) * U256::from(byte_gas));
     let bytes = (U256::from(price) * U256::from(byte_gas)).max(posting_wei);
     Charge { wei: rest.saturating_add(bytes), posting_wei }
 }

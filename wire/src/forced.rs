@@ -224,8 +224,7 @@ pub fn check_sealed(
     weights_seed: [u8; 32],
 ) -> Vec<Option<CheckedEnvelope>> {
     let is_sealed = |item: &&ForcedItem| item.kind() == Some(ForcedKind::Sealed);
-    let sealed: Vec<Bytes> =
-        items.iter().filter(is_sealed).map(|item| item.data.clone()).collect();
+    let sealed: Vec<Bytes> = items.iter().filter(is_sealed).map(|item| item.data.clone()).collect();
     let mut verdicts = CheckedEnvelope::check_batch(rules, &sealed, weights_seed).into_iter();
     let verdict = |item: &ForcedItem| match is_sealed(&item) {
         true => verdicts.next().and_then(Result::ok),
@@ -388,9 +387,9 @@ impl ForcedSpan {
             return Ok(Self::none());
         }
         let parent = OrderCommitment::decode(list.raw("parent")?)?;
-        let items = list.list("items")?.items("items", MAX_FORCED_PER_HEIGHT, |items| {
-            ForcedItem::read(items.list("item")?)
-        })?;
+        let items = list
+            .list("items")?
+            .items("items", MAX_FORCED_PER_HEIGHT, |items| ForcedItem::read(items.list("item")?))?;
         list.finish()?;
         if parent.forced_cursor == 0 && items.is_empty() {
             let reason = "nothing was ever forced";

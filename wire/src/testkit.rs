@@ -7,8 +7,8 @@ use blindfold_crypto::{DecryptionKey, Seed, dealer, seal};
 
 use crate::{
     Block, Certified, ChainParams, CheckedEnvelope, CommitteeInfo, EnvelopeHeader,
-    FinalizationCertificate, ForcedItem, ForcedSpan, Genesis, GenesisAccount, MemberInfo, OrderCommitment, SigningKey,
-    VoteCommittee,
+    FinalizationCertificate, ForcedItem, ForcedSpan, Genesis, GenesisAccount, MemberInfo,
+    OrderCommitment, SigningKey, VoteCommittee,
     certificate::{
         aggregate_votes, quorum, sign_finalize_vote, vote_key_pop_sign, vote_public_key,
     },

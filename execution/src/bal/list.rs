@@ -27,7 +27,9 @@ pub enum AccessListError {
     #[error(transparent)]
     Order(#[from] BlockAccessListValidationError),
     /// An index names no forced item and no position of the block.
-    #[error("access list names index {index}, the block has {positions} forced items and positions")]
+    #[error(
+        "access list names index {index}, the block has {positions} forced items and positions"
+    )]
     Index {
         /// The index.
         index: u64,

@@ -176,7 +176,8 @@ pub(crate) fn results(
     let done_items = forced.span.items().iter().zip(forced.held).zip(ran).zip(positions);
     for (((item, transaction), ran), position) in done_items {
         let transaction_hash = transaction.as_ref().map(Transaction::hash);
-        let invalid = ForcedVerdict::Skipped { reason: SkipReason::ForcedInvalid, transaction_hash };
+        let invalid =
+            ForcedVerdict::Skipped { reason: SkipReason::ForcedInvalid, transaction_hash };
         let verdict = match (ran, transaction) {
             (ForcedRan::Ran(Ran::Executed { success, gas_used, logs }), Some(transaction)) => {
                 let transaction_hash = transaction.hash();

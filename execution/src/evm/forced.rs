@@ -87,11 +87,6 @@ impl Forced {
         Ok(Self { span: Arc::clone(span), jobs, held })
     }
 
-    /// How many there are.
-    pub(crate) const fn len(&self) -> usize {
-        self.jobs.len()
-    }
-
     /// Runs them, before anything else of a block; returns the gas they used, too.
     pub(crate) fn run(
         self,

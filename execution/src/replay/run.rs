@@ -26,7 +26,8 @@ pub(super) fn run(
     let params = Arc::new(ChainParams::default());
     let overlay = system_calls(block, &facts, &params, state)?;
     let jobs = block.transactions.iter().map(|tx| Job { body: body(tx), charge: None }).collect();
-    let Finished { results, diff, .. } = engine.run(Run { params, facts, overlay, gas_used: 0 }, jobs)?;
+    let Finished { results, diff, .. } =
+        engine.run(Run { params, facts, overlay, gas_used: 0 }, jobs)?;
 
     let mut outcome = ReplayOutcome { diff, ..ReplayOutcome::default() };
     for (index, (result, transaction)) in results.into_iter().zip(&block.transactions).enumerate() {

@@ -48,7 +48,10 @@ fn forced_items_come_before_the_order() {
         ]
     );
     assert_eq!(record.forced[0].sender, Address::repeat_byte(0xf0));
-    assert_eq!(record.forced.iter().map(|o| (o.index, o.kind)).collect::<Vec<_>>(), [(0, 1), (1, 2), (2, 3)]);
+    assert_eq!(
+        record.forced.iter().map(|o| (o.index, o.kind)).collect::<Vec<_>>(),
+        [(0, 1), (1, 2), (2, 3)]
+    );
     let indices: Vec<_> = record
         .outcomes
         .iter()
@@ -191,7 +194,10 @@ fn posting_is_paid_into_the_pool_and_out_again() {
     let paid = |wei| ForcedVerdict::Credited { to: poster, wei };
     assert_eq!(verdicts(&block), [paid(third), paid(pool - third), paid(U256::ZERO)]);
     assert_eq!(net.balance(poster), pool);
-    assert_eq!((net.balance(POSTING_POOL_ADDRESS), net.nonce(POSTING_POOL_ADDRESS)), (U256::ZERO, 1));
+    assert_eq!(
+        (net.balance(POSTING_POOL_ADDRESS), net.nonce(POSTING_POOL_ADDRESS)),
+        (U256::ZERO, 1)
+    );
     net.credit(ForcedKind::Reimbursement, POSTING_POOL_ADDRESS, ETHER);
     net.run(Vec::new());
 }
@@ -215,10 +221,13 @@ fn forced_gas_is_taken_from_the_block() {
     let over = net.seal_tx(3, &too_much);
     let block = net.run(vec![fits, over]);
     assert_eq!(block.record.header.gas_used, 1 << 24);
-    let failed = |verdict: &ForcedVerdict| matches!(verdict, ForcedVerdict::Executed { success: false, .. });
+    let failed =
+        |verdict: &ForcedVerdict| matches!(verdict, ForcedVerdict::Executed { success: false, .. });
     assert!(verdicts(&block).iter().all(failed));
     let reason = SkipReason::GasAboveClass;
-    assert!(matches!(block.record.outcomes[1].verdict, Verdict::Skipped { reason: r, .. } if r == reason));
+    assert!(
+        matches!(block.record.outcomes[1].verdict, Verdict::Skipped { reason: r, .. } if r == reason)
+    );
 }
 
 #[test]
@@ -226,12 +235,21 @@ fn items_of_another_height_are_refused() {
     let mut net = Net::new();
     net.credit(ForcedKind::Deposit, SINK, ETHER);
     let (batch, context) = net.next_batch(&[]);
-    let refused = |context: &BlockContext| net.executor.execute(&net.state, &batch, context).expect_err("other");
+    let refused = |context: &BlockContext| {
+        net.executor.execute(&net.state, &batch, context).expect_err("other")
+    };
     let none = refused(&BlockContext::without_forced(BENEFICIARY));
-    assert!(matches!(none, ExecutionError::Forced { height: 1, source: ForcedError::NoParent }), "{none}");
-    let two: Vec<_> = context.forced.items().iter().chain(context.forced.items()).cloned().collect();
+    assert!(
+        matches!(none, ExecutionError::Forced { height: 1, source: ForcedError::NoParent }),
+        "{none}"
+    );
+    let two: Vec<_> =
+        context.forced.items().iter().chain(context.forced.items()).cloned().collect();
     let parent = context.forced.parent().expect("there");
     let forced = std::sync::Arc::new(blindfold_wire::ForcedSpan::after(parent, two));
     let twice = refused(&BlockContext { forced, ..context.clone() });
-    assert!(matches!(twice, ExecutionError::Forced { source: ForcedError::Count { .. }, .. }), "{twice}");
+    assert!(
+        matches!(twice, ExecutionError::Forced { source: ForcedError::Count { .. }, .. }),
+        "{twice}"
+    );
 }

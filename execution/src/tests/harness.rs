@@ -15,8 +15,8 @@ use crate::escrow::ESCROW_ADDRESS;
 use crate::state::tests::flat_root;
 use crate::state::{Column, MemoryStore, ParentState, StateStore};
 use crate::{
-    BlockContext, ExecutedBlock, Executor, ForcedVerdict, Outcome, ParallelExecutor, SequentialExecutor,
-    genesis_block,
+    BlockContext, ExecutedBlock, Executor, ForcedVerdict, Outcome, ParallelExecutor,
+    SequentialExecutor, genesis_block,
 };
 
 pub(super) const ETHER: U256 = U256::from_limbs([1_000_000_000_000_000_000, 0, 0, 0]);
@@ -263,8 +263,7 @@ impl Net {
         used_gas: u64,
     ) -> fees::Charge {
         let params = &self.genesis().params;
-        let prices =
-            Prices { base_fee: params.initial_base_fee, l1_base_fee: self.l1_base_fee };
+        let prices = Prices { base_fee: params.initial_base_fee, l1_base_fee: self.l1_base_fee };
         fees::charge(params, envelope.header(), envelope.size_bytes(), prices, used_gas)
     }
 

@@ -39,9 +39,9 @@ mod trie;
 
 pub use build::{BuildError, build_witness};
 pub use file::{
-    ClaimedBlock, ClaimedForced, ClaimedForcedStatus, ClaimedOutcome, ClaimedReceipt, ClaimedStatus,
-    FileOpening, MAX_REPLAY_FILE_BYTES, OrderedEnvelope, REPLAY_FILE_VERSION, ReplayFile,
-    ReplayFileError, ReplayParts,
+    ClaimedBlock, ClaimedForced, ClaimedForcedStatus, ClaimedOutcome, ClaimedReceipt,
+    ClaimedStatus, FileOpening, MAX_REPLAY_FILE_BYTES, OrderedEnvelope, REPLAY_FILE_VERSION,
+    ReplayFile, ReplayFileError, ReplayParts,
 };
 pub use format::{
     ExecutionWitness, MAX_WITNESS_BYTES, MAX_WITNESS_HEADERS, WitnessError, WitnessHeader,

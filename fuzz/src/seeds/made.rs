@@ -15,13 +15,13 @@ use blindfold_committee::{JournalStore as _, MemoryJournal, SigningJournal, Slot
 use blindfold_execution::{genesis_block, state::Column};
 use blindfold_sdk::rpc::{
     CommitmentDocument, CommitteeDocument, EvidenceDocument, ExecutedNotice, ForcedDocument,
-    ForcedStatus, HeadDocument, HeightDocument, OpenedNotice, OpeningDocument, OrderedNotice, PayerDocument, PendingDocument,
-    ReceiptDocument, SendDocument,
+    ForcedStatus, HeadDocument, HeightDocument, OpenedNotice, OpeningDocument, OrderedNotice,
+    PayerDocument, PendingDocument, ReceiptDocument, SendDocument,
 };
 use blindfold_wire::{
-    AdmissionReceipt, BadShare, Block, Evidence, ForcedItem, ForcedSpan, OpeningSet, OrderCommitment, ShareBundle,
-    SignedCommitment, SignedReceipt, SkipReason, TxStatus, commitment::order_proof, encode_opening,
-    share_proof,
+    AdmissionReceipt, BadShare, Block, Evidence, ForcedItem, ForcedSpan, OpeningSet,
+    OrderCommitment, ShareBundle, SignedCommitment, SignedReceipt, SkipReason, TxStatus,
+    commitment::order_proof, encode_opening, share_proof,
 };
 use serde::Serialize;
 use std::sync::Arc;

@@ -39,9 +39,6 @@ enum Command {
     /// An Ethereum JSON-RPC on this machine for wallets that do not seal.
     #[command(subcommand)]
     Gateway(gateway::GatewayCommand),
-    /// An L1 for development on this machine.
-    #[command(subcommand)]
-    L1(l1::L1Command),
     /// Committee keys.
     #[command(subcommand)]
     Committee(committee::CommitteeCommand),
@@ -69,7 +66,6 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Gateway(command) => gateway::run(command),
         Command::L1(command) => l1::run(command),
         Command::Committee(command) => committee::run(command),
-        Command::L1(command) => l1::run(command),
         #[cfg(feature = "demo")]
         Command::Demo(command) => demo::run(command),
         Command::Tx(command) => tx::run(*command),

@@ -171,8 +171,7 @@ impl Gateway {
             let base_fee = header.header.base_fee_per_gas.unwrap_or_default().into();
             let prices = Prices { base_fee, l1_base_fee };
             let length = sealed.bytes.len();
-            let charge =
-                fees::charge(self.params(), &sealed.header, length, prices, used_gas);
+            let charge = fees::charge(self.params(), &sealed.header, length, prices, used_gas);
             let charge_wei = charge.wei;
             return Ok(Fate::Ended { sealed: Box::new(sealed.clone()), end, charge_wei });
         }
@@ -376,8 +375,7 @@ impl Gateway {
     /// that cap, which no height would take.
     pub(super) fn fees(&self, head: &HeadDocument, gas_limit: u64, cap_wei: u128) -> Fees {
         let suggested = Fees::suggest(head, gas_limit);
-        let max_fee_per_gas =
-            suggested.max_fee_per_gas.min(cap_wei.max(head.least_max_fee_wei));
+        let max_fee_per_gas = suggested.max_fee_per_gas.min(cap_wei.max(head.least_max_fee_wei));
         let max_priority_fee_per_gas = suggested.max_priority_fee_per_gas.min(max_fee_per_gas);
         Fees { max_fee_per_gas, max_priority_fee_per_gas, ..suggested }
     }

@@ -32,7 +32,8 @@ use blindfold_sdk::rpc::{
     SettlementHeadDocument, SettlementState,
 };
 use blindfold_wire::{
-    Evidence, ForcedItem, ForcedSpan, Opening, SignedReceipt, TxStatus, encode_opening, genesis::Genesis,
+    Evidence, ForcedItem, ForcedSpan, Opening, SignedReceipt, TxStatus, encode_opening,
+    genesis::Genesis,
 };
 use futures::future::BoxFuture;
 use std::sync::{Arc, atomic::Ordering};
@@ -165,10 +166,7 @@ pub(super) fn statuses(record: &BlockRecord) -> impl Iterator<Item = (B256, TxSt
 }
 
 /// The forced items of a height, and what became of them once it is executed.
-fn forced_documents(
-    forced: &ForcedSpan,
-    executed: Option<&BlockRecord>,
-) -> Vec<ForcedDocument> {
+fn forced_documents(forced: &ForcedSpan, executed: Option<&BlockRecord>) -> Vec<ForcedDocument> {
     let document = |(at, item): (usize, &ForcedItem)| {
         let outcome = executed.and_then(|executed| executed.forced.get(at));
         ForcedDocument {

@@ -10,7 +10,8 @@ use blindfold_execution::{ExecutedBlock, escrow::EscrowView, state::ParentState}
 use blindfold_mempool::AccountView;
 use blindfold_ordering::{rule::Account, validity::Executed};
 use blindfold_wire::{
-    Floor, Prices, checked::CheckedEnvelope, commitment::OrderCommitment, fees, genesis::ChainParams,
+    Floor, Prices, checked::CheckedEnvelope, commitment::OrderCommitment, fees,
+    genesis::ChainParams,
 };
 use parking_lot::RwLock;
 use std::{

@@ -297,10 +297,7 @@ fn seal(
     Ok((sealed, witness))
 }
 
-fn context_of(
-    shared: &Shared,
-    commitment: &OrderCommitment,
-) -> Result<BlockContext, MemberError> {
+fn context_of(shared: &Shared, commitment: &OrderCommitment) -> Result<BlockContext, MemberError> {
     let leader = shared.leader_of(commitment);
     let members = &shared.genesis.committee.members;
     let beneficiary = members.get(leader).map(|member| member.fee_address).unwrap_or_default();

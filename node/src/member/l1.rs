@@ -17,9 +17,7 @@
 use super::MemberError;
 use crate::store::{Durability, Family, Store, StoreError, Write};
 use alloy_primitives::B256;
-use blindfold_ordering::l1::{
-    KEPT_L1_BLOCKS, L1Block, L1Error, L1Update, L1View, QueuedItem,
-};
+use blindfold_ordering::l1::{KEPT_L1_BLOCKS, L1Block, L1Error, L1Update, L1View, QueuedItem};
 use blindfold_wire::ForcedItem;
 use parking_lot::Mutex;
 use std::{future::Future, sync::Arc};

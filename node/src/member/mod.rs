@@ -90,7 +90,9 @@ pub enum MemberError {
     #[error("the committee is broken beyond its fault bound: {0}")]
     Forked(#[from] blindfold_committee::collector::CertifiedError),
     /// The forced queue that was stored does not go together.
-    #[error("the database's record of L1 is damaged: {0}; restore it from a peer with an empty data folder")]
+    #[error(
+        "the database's record of L1 is damaged: {0}; restore it from a peer with an empty data folder"
+    )]
     L1(#[source] blindfold_ordering::l1::L1Error),
     /// A finalized block does not fit its commitment.
     #[error(transparent)]

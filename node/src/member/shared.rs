@@ -1,9 +1,14 @@
 //! What the tasks of a node share.
 
 use super::{
-    MemberError, Options, cache::Checker, chain::Chain, hints::Hints,
-    l1::{L1Store, L1UpdateError}, recheck::Rechecks,
-    records::Records, witness::Witnesses,
+    MemberError, Options,
+    cache::Checker,
+    chain::Chain,
+    hints::Hints,
+    l1::{L1Store, L1UpdateError},
+    recheck::Rechecks,
+    records::Records,
+    witness::Witnesses,
 };
 use crate::{metrics, rpc::api::NodeEvent, settlement::book::Book, store::Store};
 use blindfold_committee::{
@@ -148,9 +153,9 @@ impl Shared {
         records.drop_witnesses(started_at, options.witness_heights)?;
         let tip = match started_at {
             0 => Block::genesis(&genesis),
-            height => records
-                .block(height)?
-                .ok_or(MemberError::Missing { what: "block", height })?,
+            height => {
+                records.block(height)?.ok_or(MemberError::Missing { what: "block", height })?
+            }
         };
         let tip = tip.commitment.commitment;
         let l1 = L1Store::open(store, (tip.forced_cursor, tip.forced_hash))?;

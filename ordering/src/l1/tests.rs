@@ -46,7 +46,10 @@ fn updates_follow_each_other() {
         (update(11..=11, &[(3, 10)]), L1Error::ItemBlock { index: 3, block: 10 }),
         (update(11..=12, &[(3, 12), (4, 11)]), L1Error::ItemBlock { index: 4, block: 11 }),
         (update(11..=11, &[(3, 12)]), L1Error::ItemBlock { index: 3, block: 12 }),
-        (L1Update { blocks: vec![], ..update(11..=11, &[(3, 11)]) }, L1Error::ItemBlock { index: 3, block: 11 }),
+        (
+            L1Update { blocks: vec![], ..update(11..=11, &[(3, 11)]) },
+            L1Error::ItemBlock { index: 3, block: 11 },
+        ),
     ] {
         assert_eq!(view.update(&wrong, 0), Err(error));
         assert_eq!(view, before, "a refused update leaves no trace");
@@ -100,6 +103,10 @@ fn hashes_roll_on_over_what_is_forgotten() {
     let restored = L1View::restored((2, hashes[2]), &blocks, &items).unwrap();
     assert_eq!(restored.hash_at(3), Some(hashes[3]));
     assert_eq!(restored.settled(0), restored.finalized(), "all of it has settled");
+    let mut going_on = restored.clone();
+    going_on.update(&update(10..=10, &[]), 5_000).unwrap();
+    assert_eq!(going_on.settled(5_000), restored.finalized(), "and stays so");
+    assert_eq!(going_on.settled(7_000), going_on.finalized());
     assert!(L1View::restored((1, hashes[1]), &blocks, &items).is_err());
     assert!(L1View::restored((2, hashes[2]), &[blocks[0], blocks[2]], &items).is_err());
 }

@@ -36,13 +36,7 @@ fn accounts(count: u8) -> Accounts {
 }
 
 fn context<'a>(accounts: &'a Accounts, bounds: Bounds) -> RuleContext<'a> {
-    RuleContext {
-        parent: PARENT,
-        height: HEIGHT,
-        floor: BASE_FEE.into(),
-        accounts,
-        bounds,
-    }
+    RuleContext { parent: PARENT, height: HEIGHT, floor: BASE_FEE.into(), accounts, bounds }
 }
 
 fn ordered(candidates: &[Candidate], context: &RuleContext<'_>) -> Vec<Candidate> {
@@ -210,7 +204,8 @@ fn a_tip_is_capped_by_the_room_above_the_base_fee() {
     let mut loud = candidate(0, 0, 100);
     loud.max_fee_per_gas = BASE_FEE + 1;
     let accounts = accounts(2);
-    let under = |floor: Floor| RuleContext { floor, ..context(&accounts, WIDE) }.priority_fee(&loud);
+    let under =
+        |floor: Floor| RuleContext { floor, ..context(&accounts, WIDE) }.priority_fee(&loud);
     assert_eq!(under(BASE_FEE.into()), Some(1));
     assert_eq!(under((BASE_FEE + 2).into()), None);
     assert_eq!(under(Floor { base_fee: BASE_FEE, least_max_fee: BASE_FEE + 2 }), None);

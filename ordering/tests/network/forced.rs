@@ -75,11 +75,20 @@ fn forced(seed: u64, blind: &'static [usize]) {
             }
             assert_eq!(commitment.forced_cursor, consumed.len() as u64);
             assert_eq!(commitment.forced_hash, hash);
-            assert!(commitment.l1_block == 0 || commitment.l1_base_fee == 1_000 + commitment.l1_block);
-            let due = [(4, 2), (6, 5)].iter().rev().find(|(block, _)| block + DELAY <= commitment.l1_block);
+            assert!(
+                commitment.l1_block == 0 || commitment.l1_base_fee == 1_000 + commitment.l1_block
+            );
+            let due = [(4, 2), (6, 5)]
+                .iter()
+                .rev()
+                .find(|(block, _)| block + DELAY <= commitment.l1_block);
             assert_eq!(consumed.len(), due.map_or(0, |(_, count)| *count), "none is skipped");
             if seen.forced.iter().any(|item| item.index == 1) {
-                assert_eq!(seen.envelopes[0], (sealed.id(), payer.address()), "the forced one comes first");
+                assert_eq!(
+                    seen.envelopes[0],
+                    (sealed.id(), payer.address()),
+                    "the forced one comes first"
+                );
             }
         }
         assert_eq!(consumed, queue);

@@ -10,8 +10,8 @@ use blindfold_ordering::{
     validity::Executed,
 };
 use blindfold_wire::{
-    Address, AdmissionRules, B256, Block, BlockError, CheckedEnvelope, Evidence, ForcedItem, Genesis,
-    OrderCommitment, SignedCommitment, SigningKey, U256, forced::check_sealed, keccak256,
+    Address, AdmissionRules, B256, Block, BlockError, CheckedEnvelope, Evidence, ForcedItem,
+    Genesis, OrderCommitment, SignedCommitment, SigningKey, U256, forced::check_sealed, keccak256,
     testkit::TestCommittee,
 };
 use commonware_consensus::{

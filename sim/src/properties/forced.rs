@@ -27,7 +27,9 @@ pub fn p6_due(world: &Observation) -> Vec<String> {
             let due = world.l1.due(cursor, l1_block);
             if due.iter().copied().ne(&forced.items) {
                 let (consumed, due) = (forced.items.len(), due.len());
-                wrong(format!("of {due} items that are due from {cursor} on it consumes {consumed}"));
+                wrong(format!(
+                    "of {due} items that are due from {cursor} on it consumes {consumed}"
+                ));
             }
             cursor += forced.items.len() as u64;
             if forced.cursor != cursor || truth.hash_at(cursor) != Some(forced.hash) {

@@ -259,10 +259,8 @@ const CHANGES: &[(&str, Property, Change)] = &[
     }),
     ("a forced item comes to another end", Property::P6, |world| {
         let verdicts = forcing(world, 2).verdicts.as_mut().expect("executed");
-        verdicts[0] = ForcedVerdict::Skipped {
-            reason: SkipReason::ForcedInvalid,
-            transaction_hash: None,
-        };
+        verdicts[0] =
+            ForcedVerdict::Skipped { reason: SkipReason::ForcedInvalid, transaction_hash: None };
     }),
     ("an item is consumed late", Property::P6, |world| {
         for member in 0..world.members.len() {

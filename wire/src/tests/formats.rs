@@ -194,7 +194,8 @@ prop_compose! {
 }
 
 fn forced_span() -> impl Strategy<Value = ForcedSpan> {
-    (commitment(), vec(forced_item(), 0..4)).prop_map(|(parent, items)| ForcedSpan::after(&parent, items))
+    (commitment(), vec(forced_item(), 0..4))
+        .prop_map(|(parent, items)| ForcedSpan::after(&parent, items))
 }
 
 fn block() -> impl Strategy<Value = Block> {

@@ -21,8 +21,11 @@ fn lines() -> String {
         committee.commitment(&parent.commitment.commitment, std::slice::from_ref(&checked));
     let signed = commitment.clone().sign(&committee.members[0].signer);
     let envelopes = vec![checked.bytes().clone()];
-    let block =
-        Block { commitment: signed.clone(), envelopes: envelopes.clone(), forced: ForcedSpan::none() };
+    let block = Block {
+        commitment: signed.clone(),
+        envelopes: envelopes.clone(),
+        forced: ForcedSpan::none(),
+    };
     let items = (0..5).map(|index| ForcedItem {
         index,
         kind: index as u8,
@@ -30,8 +33,11 @@ fn lines() -> String {
         data: vec![index as u8; 3].into(),
     });
     let items: Vec<_> = items.collect();
-    let (forcing, forced) =
-        committee.forcing(&parent.commitment.commitment, items.clone(), std::slice::from_ref(&checked));
+    let (forcing, forced) = committee.forcing(
+        &parent.commitment.commitment,
+        items.clone(),
+        std::slice::from_ref(&checked),
+    );
     let forcing = forcing.sign(&committee.members[0].signer);
     let forcing_block = Block { commitment: forcing.clone(), envelopes, forced: forced.clone() };
     let certificate = committee.certificate(&commitment);

@@ -262,7 +262,10 @@ fn a_wrong_forced_item_is_named() {
         (first.item, first.position, first.location)
     };
     let field = |field: &str| Location::Forced { field: field.to_owned() };
-    assert_eq!(item(&|file| file.claimed.forced[0].success = None), (Some(0), None, field("success")));
+    assert_eq!(
+        item(&|file| file.claimed.forced[0].success = None),
+        (Some(0), None, field("success"))
+    );
     assert_eq!(item(&|file| file.claimed.forced[1].wei = None), (Some(1), None, field("wei")));
     assert_eq!(
         item(&|file| file.claimed.receipts[0].gas_used += U64::from(1)),

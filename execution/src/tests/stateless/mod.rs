@@ -7,8 +7,8 @@ use std::num::NonZeroUsize;
 
 use super::harness::*;
 use crate::bal::{BalExecutor, BlockAccessList, HintUse};
-use crate::witness::{ExecutionWitness, WitnessState, build_witness, execute_on};
 use crate::witness::{ClaimedForced, ClaimedOutcome};
+use crate::witness::{ExecutionWitness, WitnessState, build_witness, execute_on};
 use crate::{ExecutedBlock, ExecutionParent};
 
 /// The witness of a block that is not written yet.

@@ -159,7 +159,8 @@ fn faults(network: &Network, forge: &Forge) -> Vec<(String, u64, Vec<u8>)> {
     (commitment.height, commitment.view, commitment.parent) = (1, 1, parent.digest());
     let signature = forge.key.sign_digest(commitment.digest());
     let commitment = SignedCommitment { commitment, signature };
-    let block = OrderedBlock::new(Block { commitment, ..Block::genesis(&network.genesis) }).unwrap();
+    let block =
+        OrderedBlock::new(Block { commitment, ..Block::genesis(&network.genesis) }).unwrap();
     fault("forged block", channels::BLOCKS, block.encode().to_vec());
     faults
 }

@@ -64,8 +64,7 @@ impl Forced {
         let mut envelopes = envelopes.to_vec();
         envelopes.resize(span.items().len(), None);
         let forced = Arc::new(ForcedCandidates { span, envelopes });
-        let link =
-            Link { digest: signed.digest(), commitment, candidates: body.into(), forced };
+        let link = Link { digest: signed.digest(), commitment, candidates: body.into(), forced };
         self.setting.validate(&signed, &link, true, &self.l1)
     }
 
@@ -113,8 +112,8 @@ fn what_we_do_not_know_of_l1_is_pending_never_invalid() {
     assert_eq!(verdict, Verdict::Pending(Pending::L1(L1Wait::BaseFee { named: 60 })));
     forced.l1 = L1View::new();
     assert_eq!(forced.wait(50, vec![]), Some(L1Wait::Block { named: 50 }), "nothing known at all");
-    forced.l1 = L1View::restored((3, B256::ZERO), &[L1Block { number: 60, base_fee: 60 }], &[])
-        .unwrap();
+    forced.l1 =
+        L1View::restored((3, B256::ZERO), &[L1Block { number: 60, base_fee: 60 }], &[]).unwrap();
     assert_eq!(forced.wait(60, items(&[2])), Some(L1Wait::Forced { due: None }));
 }
 
