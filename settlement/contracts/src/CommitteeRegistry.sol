@@ -263,32 +263,38 @@ contract CommitteeRegistry is ICommitteeRegistry {
         if (next.threshold != members - maxFaults(members)) revert WrongThreshold();
         requireSameKey(next.y, next.y2);
 
-        bytes memory signers;
-        bytes memory voteKeys;
-        bytes memory shareKeys;
+        // As they are stored, filled in place: joining pieces would cost memory by the square of their number.
+        bytes memory votes = new bytes(20 * members + 256 * (members + 1));
+        bytes memory shareKeys = new bytes(256 * members);
         address[] memory list = new address[](members);
+        bytes32[] memory keyHashes = new bytes32[](members);
         uint256[8] memory sum;
         for (uint256 i = 0; i < members; ++i) {
             Member memory member = next.members[i];
-            list[i] = member.signer;
-            for (uint256 j = 0; j < i; ++j) {
-                if (
-                    list[j] == member.signer
-                        || keccak256(next.members[j].voteKey) == keccak256(member.voteKey)
-                ) revert DuplicateMember(member.signer);
-            }
             if (member.signer == address(0)) revert DuplicateMember(address(0));
+            list[i] = member.signer;
+            keyHashes[i] = keccak256(member.voteKey);
+            for (uint256 j = 0; j < i; ++j) {
+                if (list[j] == member.signer || keyHashes[j] == keyHashes[i]) revert DuplicateMember(member.signer);
+            }
             uint256[8] memory voteKey = Bls.g2FromMemory(member.voteKey);
-            if (Bls.isInfinity(voteKey) || Bls.isInfinity(Bls.g2FromMemory(member.shareKey))) revert BadKey();
+            uint256[8] memory shareKey = Bls.g2FromMemory(member.shareKey);
+            if (Bls.isInfinity(voteKey) || Bls.isInfinity(shareKey)) revert BadKey();
             sum = i == 0 ? voteKey : Bls.add(sum, voteKey);
-            signers = bytes.concat(signers, bytes20(member.signer));
-            voteKeys = bytes.concat(voteKeys, member.voteKey);
-            shareKeys = bytes.concat(shareKeys, member.shareKey);
+            put(shareKeys, 256 * i, shareKey);
+            put(votes, 20 * members + 256 * (i + 1), voteKey);
+        }
+        put(votes, 20 * members, sum);
+        for (uint256 i = 0; i < members; ++i) {
+            bytes20 signer = bytes20(list[i]);
+            for (uint256 j = 0; j < 20; ++j) {
+                votes[20 * i + j] = signer[j];
+            }
         }
         Bls.requireG2Subgroup(shareKeys);
 
         Committee storage committee = committees[next.epoch];
-        committee.votes = write(abi.encodePacked(signers, sum, voteKeys));
+        committee.votes = write(votes);
         committee.shares = write(bytes.concat(next.y, next.y2, shareKeys));
         committee.members = uint32(members);
         committee.threshold = next.threshold;
@@ -333,6 +339,12 @@ contract CommitteeRegistry is ICommitteeRegistry {
     function slice(bytes memory keys, uint256 index) private pure returns (uint256[8] memory key) {
         assembly ("memory-safe") {
             mcopy(key, add(add(keys, 32), mul(256, index)), 256)
+        }
+    }
+
+    function put(bytes memory where, uint256 offset, uint256[8] memory key) private pure {
+        assembly ("memory-safe") {
+            mcopy(add(add(where, 32), offset), key, 256)
         }
     }
 

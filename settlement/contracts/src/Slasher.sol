@@ -37,20 +37,20 @@ import {Merkle} from "./lib/Merkle.sol";
 /// A report has two steps, so that nobody who sees one can take its reward: first the hash of reporter,
 /// evidence and salt, some blocks later the evidence.
 contract Slasher {
-    uint8 public constant EQUIVOCATION = 1;
-    uint8 public constant REORDERING = 2;
-    uint8 public constant BROKEN_CHAIN = 3;
-    uint8 public constant FORGED_COMMITMENT = 4;
-    uint8 public constant WRONG_OPENING = 5;
-    uint8 public constant DOUBLE_RELEASE = 6;
-    uint8 public constant BAD_SHARE = 7;
+    uint8 private constant EQUIVOCATION = 1;
+    uint8 private constant REORDERING = 2;
+    uint8 private constant BROKEN_CHAIN = 3;
+    uint8 private constant FORGED_COMMITMENT = 4;
+    uint8 private constant WRONG_OPENING = 5;
+    uint8 private constant DOUBLE_RELEASE = 6;
+    uint8 private constant BAD_SHARE = 7;
 
     /// A commit can be revealed for this many blocks after the delay.
     uint256 public constant REVEAL_BLOCKS = 256;
     /// How many epochs before that of a height a share's key may be of.
-    uint64 public constant KEY_EPOCHS_BEFORE = 4;
+    uint64 private constant KEY_EPOCHS_BEFORE = 4;
     /// How many epochs' keys a share is tried with, at most.
-    uint64 public constant MAX_KEY_EPOCHS = 16;
+    uint64 private constant MAX_KEY_EPOCHS = 16;
 
     IStakeVault private immutable VAULT;
     ICommitteeRegistry private immutable COMMITTEES;
@@ -201,8 +201,8 @@ contract Slasher {
     /// from shortly before the height's epoch until now: successors of a committee may release too, and a
     /// bundle does not say for which.
     function verifyBadShare(BadShareEvidence calldata e) external view returns (address culprit, bytes32 subject) {
-        bytes32 digest = digestOf(e.bundle);
-        culprit = Commitments.recover(digest, e.signature);
+        requireCanonical(abi.encode(e));
+        culprit = Commitments.recover(digestOf(e.bundle), e.signature);
         if (culprit == address(0)) revert NotSigned();
         if (COMMITTEES.signerAt(e.epoch, e.bundle.member) != culprit) revert NotAMember();
         uint32 position = e.shareProof.index;
@@ -341,6 +341,7 @@ contract Slasher {
         view
         returns (address culprit, bytes32 subject)
     {
+        requireCanonical(abi.encode(e));
         requireBatch(e.batch);
         uint256[4] memory y = COMMITTEES.keyOf(e.envelope.keyEpoch);
         Envelopes.Checked memory checked = Envelopes.check(e.envelope, y, l2ChainId);
@@ -432,6 +433,12 @@ contract Slasher {
     }
 
     // ---- links
+
+    /// The call data is the one encoding of what was decoded from it: no byte of it may be another. Only
+    /// evidence with `bytes` in it has more than one.
+    function requireCanonical(bytes memory encoded) private pure {
+        if (keccak256(encoded) != keccak256(msg.data[4:])) revert Unlinked();
+    }
 
     function digestOf(OrderCommitment calldata commitment) private view returns (bytes32) {
         if (commitment.chainId != l2ChainId || commitment.settlement != address(INBOX)) {

@@ -98,6 +98,7 @@ contract OracleAndBridgeTest is World {
     }
 
     function testForcedBatchHasNoState() public {
+        vm.deal(address(this), 1 ether);
         queue.force{value: p.forcedFee}(1, "x");
         vm.roll(block.number + p.forcedFallbackBlocks);
         inbox.postForced(1);
@@ -154,6 +155,8 @@ contract OracleAndBridgeTest is World {
         q = proof(b, 2);
         q.batch.stateRoot = 0;
         proofRefused(q);
+        // The same memory as `b`.
+        q.batch.stateRoot = stateRoot;
         q = proof(b, 2);
         q.certificate = certify(q.chain[1]);
         proofRefused(q);

@@ -149,7 +149,6 @@ contract GasTest is GasBase {
     // ---- everything else
 
     function testPosting() public {
-        vm.fee(1 gwei);
         measurePost("postBatch, n = 4, first batch ever", draft(1, GENESIS, sizes(64, 1, 1)), 2, "data");
         measurePost("postBatch, n = 4", draft(65, GENESIS, sizes(64, 1, 1)), 2, "data");
         bytes memory data = new bytes(4_096);
@@ -157,7 +156,6 @@ contract GasTest is GasBase {
             data[i] = bytes1(uint8(1 + i % 255));
         }
         measurePost("postBatch, n = 4, 4096 bytes of calldata", draft(129, GENESIS, sizes(64, 1, 1)), 2, data);
-        measure("claimPosting", signer(2), a.inbox, 0, abi.encodeCall(Inbox.claimPosting, ()));
     }
 
     function testForcedItems() public {
@@ -273,7 +271,6 @@ contract GasSixteenTest is GasBase {
     }
 
     function testPosting() public {
-        vm.fee(1 gwei);
         post(draft(1, GENESIS, counts(1)), 2);
         measurePost("postBatch, n = 16", draft(2, GENESIS, sizes(64, 1, 1)), 2, "data");
     }
@@ -289,7 +286,6 @@ contract GasSixtyFourTest is GasBase {
     }
 
     function testPosting() public {
-        vm.fee(1 gwei);
         post(draft(1, GENESIS, counts(1)), 2);
         measurePost("postBatch, n = 64", draft(2, GENESIS, sizes(64, 1, 1)), 2, "data");
     }

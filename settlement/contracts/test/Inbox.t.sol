@@ -439,6 +439,7 @@ contract InboxTest is World {
         Batch memory b = post(d, 2);
         challenge(b, 2, 1);
         challenge(b, 2, 2);
+        challenge(b, 2, type(uint32).max);
         vm.expectRevert(Inbox.BadReveal.selector);
         this.tryOpening(d, b, 2, e, opening, 3);
         vm.expectRevert(Inbox.BadReveal.selector);

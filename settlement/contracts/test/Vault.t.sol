@@ -10,6 +10,7 @@ contract VaultTest is World {
     function setUp() public {
         deploy(".committee4");
         vm.deal(FUNDER, 1_000 ether);
+        vm.deal(address(this), 1_000 ether);
     }
 
     function fund(uint256 amount) internal {

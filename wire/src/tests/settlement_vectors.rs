@@ -416,7 +416,12 @@ fn trie(entries: &mut [(B256, Vec<u8>)], key: B256) -> sol::TrieExample {
     sol::TrieExample {
         root,
         key,
-        nodes: nodes.into_iter().map(|(_, node)| node).collect(),
+        // Nodes below 32 bytes lie inside their parents; `eth_getProof` does not list them.
+        nodes: nodes
+            .into_iter()
+            .filter(|(path, node)| path.is_empty() || node.len() >= 32)
+            .map(|(_, node)| node)
+            .collect(),
         value: value.unwrap_or_default().into(),
     }
 }
