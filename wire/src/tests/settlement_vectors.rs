@@ -261,8 +261,7 @@ fn committee_example(committee: &TestCommittee) -> Value {
 
 fn merkle_example(count: u32) -> Value {
     let leaves: Vec<_> = (0..count).map(|i| keccak256(i.to_be_bytes())).collect();
-    let proofs =
-        (0..count).filter_map(|i| merkle::prove(&leaves, i)).map(|p| proof(&p)).collect();
+    let proofs = (0..count).filter_map(|i| merkle::prove(&leaves, i)).map(|p| proof(&p)).collect();
     let example = sol::MerkleExample { root: merkle::root(&leaves), leaves, proofs };
     text(example.abi_encode())
 }
@@ -432,11 +431,12 @@ fn trie_examples() -> Vec<Value> {
         (0..count).map(|i| (keccak256(i.to_be_bytes()), alloy_rlp::encode(i * i * i + 1))).collect()
     };
     // Keys that differ in their last byte only: an extension, branches, and leaves inside branches.
-    let dense: Vec<_> = (0..40u8)
-        .map(|i| (B256::with_last_byte(i), alloy_rlp::encode(u64::from(i) + 1)))
-        .collect();
+    let dense: Vec<_> =
+        (0..40u8).map(|i| (B256::with_last_byte(i), alloy_rlp::encode(u64::from(i) + 1))).collect();
     let mut out = Vec::new();
-    for (entries, keys) in [(hashed(1), vec![0]), (hashed(2), vec![0, 1]), (hashed(400), vec![0, 7, 399])] {
+    for (entries, keys) in
+        [(hashed(1), vec![0]), (hashed(2), vec![0, 1]), (hashed(400), vec![0, 7, 399])]
+    {
         for key in keys {
             let key: u64 = key;
             out.push(trie(&mut entries.clone(), keccak256(key.to_be_bytes())));
@@ -451,8 +451,12 @@ fn trie_examples() -> Vec<Value> {
 /// An account trie with the outbox in it, and its storage with one withdrawal.
 fn withdrawal_example() -> Value {
     let outbox: Address = "0x0000000000000000000000000000000000005e01".parse().expect("an address");
-    let (index, sender, to, amount) =
-        (U256::from(3), Address::repeat_byte(0x11), Address::repeat_byte(0x22), U256::from(5_000_000_000u64));
+    let (index, sender, to, amount) = (
+        U256::from(3),
+        Address::repeat_byte(0x11),
+        Address::repeat_byte(0x22),
+        U256::from(5_000_000_000u64),
+    );
     let withdrawal = keccak256((index, sender, to, amount).abi_encode());
     let slot = keccak256((withdrawal, U256::ZERO).abi_encode());
     let mut slots: Vec<_> = (0..60u64)
@@ -462,7 +466,8 @@ fn withdrawal_example() -> Value {
     let storage = trie(&mut slots, keccak256(slot));
     let mut accounts: Vec<_> = (0..200u64)
         .map(|i| {
-            let account = TrieAccount { nonce: i, balance: U256::from(i) << 40, ..TrieAccount::default() };
+            let account =
+                TrieAccount { nonce: i, balance: U256::from(i) << 40, ..TrieAccount::default() };
             (keccak256(keccak256(i.to_be_bytes())), alloy_rlp::encode(account))
         })
         .collect();
@@ -516,8 +521,8 @@ fn vectors() -> Value {
 
 #[test]
 fn contracts_are_tested_with_these_bytes() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../settlement/contracts/test/vectors.json");
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../settlement/contracts/test/vectors.json");
     let mut now = serde_json::to_string_pretty(&vectors()).expect("JSON");
     now.push('\n');
     if std::env::var_os("BLINDFOLD_REGENERATE").is_some() {
