@@ -13,7 +13,7 @@ const WANTED = {
 };
 
 const [forge, ...flags] = process.argv.slice(2);
-const run = spawnSync(forge, ["test", "--isolate", "--match-contract", "^Gas", "--json"], {
+const run = spawnSync(forge, ["test", "--isolate", "--match-contract", "^Gas", "-vv", "--json"], {
   cwd: __dirname,
   encoding: "utf8",
   maxBuffer: 1 << 28,
@@ -35,6 +35,11 @@ for (const suite of Object.values(JSON.parse(line))) {
       if (match) measured.set(match[1], Number(match[2]));
     }
   }
+}
+
+if (measured.size === 0) {
+  console.error("forge measured nothing");
+  process.exit(1);
 }
 
 const number = (value) => value.toLocaleString("en-US");
