@@ -165,6 +165,23 @@ impl Trees {
         Some((leaf, merkle::prove(&self.opening_hashes(), index)?))
     }
 
+    /// The topmost node of the opening tree; the root covers it and the number of openings.
+    pub fn opening_top(&self) -> B256 {
+        let mut level = self.opening_hashes();
+        while level.len() > 1 {
+            level = level
+                .chunks(2)
+                .map(|pair| match pair {
+                    [left, right] => {
+                        hash(domain::MERKLE_NODE, &[left.as_slice(), right.as_slice()])
+                    }
+                    lone => lone[0],
+                })
+                .collect();
+        }
+        level.first().copied().unwrap_or_default()
+    }
+
     fn height_hashes(&self) -> Vec<B256> {
         self.heights.iter().map(AccumulatorLeaf::hash).collect()
     }

@@ -4,35 +4,14 @@ use alloy_primitives::{Address, B256, keccak256};
 use alloy_sol_types::SolValue;
 use blindfold_wire::{
     Certified, FinalizationCertificate, MerkleProof, OpenedBatch, OrderCommitment, Signature65,
-    SignatureError,
+    SignatureError, SignedCommitment,
 };
 
 use crate::{
     accumulator::{AccumulatorLeaf, OpeningLeaf, Trees},
     codec::{self, BatchData, EncodeError, MAX_DATA_BYTES, MAX_HEIGHTS, PostedHeight},
+    sol,
 };
-
-mod sol {
-    alloy_sol_types::sol! {
-        struct Batch {
-            uint64 index;
-            bytes32 parent;
-            uint64 epoch;
-            uint64 firstHeight;
-            uint64 lastHeight;
-            bytes32 lastCommitment;
-            bytes32 accumulatorRoot;
-            bytes32 openingRoot;
-            uint32 openingCount;
-            bytes32 stateRoot;
-            uint64 forcedHead;
-            bytes32 dataHash;
-            address poster;
-            uint64 l1Block;
-            uint64 postedAt;
-        }
-    }
-}
 
 /// A batch as the inbox knows it: the event carries it, L1 keeps its hash.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
@@ -72,24 +51,7 @@ pub struct Batch {
 impl Batch {
     /// keccak256 of the Solidity struct's ABI encoding.
     pub fn hash(&self) -> B256 {
-        let value = sol::Batch {
-            index: self.index,
-            parent: self.parent,
-            epoch: self.epoch,
-            firstHeight: self.first_height,
-            lastHeight: self.last_height,
-            lastCommitment: self.last_commitment,
-            accumulatorRoot: self.accumulator_root,
-            openingRoot: self.opening_root,
-            openingCount: self.opening_count,
-            stateRoot: self.state_root,
-            forcedHead: self.forced_head,
-            dataHash: self.data_hash,
-            poster: self.poster,
-            l1Block: self.l1_block,
-            postedAt: self.posted_at,
-        };
-        keccak256(value.abi_encode())
+        keccak256(sol::Batch::from(self).abi_encode())
     }
 
     /// How many heights it has; 0 if its range is not one.
@@ -102,6 +64,15 @@ impl Batch {
         let index = height.checked_sub(self.first_height)?;
         if height > self.last_height { None } else { u32::try_from(index).ok() }
     }
+}
+
+/// A certified height with its leader's signature: what is posted, and what posted batches are compared with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertifiedHeight {
+    /// The commitment with its leader's signature.
+    pub signed: SignedCommitment,
+    /// Envelopes and openings.
+    pub opened: OpenedBatch,
 }
 
 /// How large a batch may become.

@@ -15,12 +15,21 @@ pub mod accumulator;
 pub mod batch;
 pub mod blobs;
 pub mod codec;
+pub mod derive;
+pub mod evidence;
+pub mod find;
+mod sol;
 
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
+#[cfg(test)]
+mod tests;
 
 pub use crate::{
     accumulator::{AccumulatorLeaf, LeaderTable, OpeningLeaf, Trees},
-    batch::{Batch, BatchBuilder, Draft, Limits, Posting},
+    batch::{Batch, BatchBuilder, CertifiedHeight, Draft, Limits, Posting},
     codec::{BatchData, CodecError, EncodeError, PostedHeight, PostedItem},
+    derive::{ChainRules, DerivedHeight, DerivedItem, Fault, FaultKind, Start, derive},
+    evidence::{Challenge, Culprit, Offence, OffenceError, OffenceKind, PostedBatches},
+    find::{Finding, Posted, Revealed, find},
 };

@@ -21,7 +21,7 @@ use blindfold_wire::{
 
 use crate::{
     accumulator::LeaderTable,
-    batch::{BatchBuilder, Draft, Limits},
+    batch::{BatchBuilder, CertifiedHeight, Draft, Limits},
 };
 
 /// What is in an envelope.
@@ -66,14 +66,6 @@ pub const KINDS: [Kind; 11] = [
     Kind::Undecryptable,
 ];
 
-/// A certified height and its leader's signature.
-pub struct TestHeight {
-    /// The commitment with its leader's signature.
-    pub signed: SignedCommitment,
-    /// Envelopes and openings.
-    pub opened: OpenedBatch,
-}
-
 /// A chain from height 1 on.
 pub struct TestHistory {
     /// Keys and genesis document.
@@ -81,7 +73,7 @@ pub struct TestHistory {
     /// Leaders of all views.
     pub leaders: LeaderTable,
     /// Heights from 1.
-    pub heights: Vec<TestHeight>,
+    pub heights: Vec<CertifiedHeight>,
     seed: u64,
     accounts: u64,
 }
@@ -159,7 +151,7 @@ impl TestHistory {
         let signed = self.sign(commitment);
         let certified = self.committee.certify(signed.commitment.clone());
         let opened = OpenedBatch::new(certified, items).expect("in this order");
-        self.heights.push(TestHeight { signed, opened });
+        self.heights.push(CertifiedHeight { signed, opened });
     }
 
     /// Takes the certificate of a height away: its child certifies it.
@@ -204,8 +196,15 @@ impl TestHistory {
     /// # Panics
     /// Never: what it makes is valid.
     pub fn item(&mut self, kind: Kind) -> (CheckedEnvelope, Opening) {
-        let account = self.accounts;
         self.accounts += 1;
+        self.item_of(self.accounts - 1, kind)
+    }
+
+    /// The envelope of account number `account`, with its opening.
+    ///
+    /// # Panics
+    /// Never: what it makes is valid.
+    pub fn item_of(&self, account: u64, kind: Kind) -> (CheckedEnvelope, Opening) {
         let key = SigningKey::random(derive(self.seed, "account", account));
         let nonce = self.random("nonce", account, 300);
         let mut header = self.committee.header(nonce);

@@ -181,7 +181,12 @@ impl Envelope {
     /// keccak256(type ‖ rlp(the fields before `y_parity`, with keccak256(body) in place of the
     /// body)). The signature cannot change it, and a contract can check it in constant cost.
     pub fn id(&self) -> B256 {
-        keccak256(typed(self.unsigned_fields(keccak256(&self.ciphertext.body).as_slice())))
+        keccak256(self.id_preimage())
+    }
+
+    /// What [`Envelope::id`] is the hash of; what a contract is shown of an envelope.
+    pub fn id_preimage(&self) -> Vec<u8> {
+        typed(self.unsigned_fields(keccak256(&self.ciphertext.body).as_slice()))
     }
 
     /// What the payer signs: keccak256(domain ‖ [`Envelope::id`]).
