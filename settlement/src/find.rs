@@ -366,17 +366,17 @@ impl<'a> Search<'a> {
                 self.proven(offence);
             }
             let Some(upper) = self.leaf(index + 1) else { continue };
-            if let Some(above) = self.commitments.get(&upper.digest).copied() {
-                if above.parent != leaf.digest {
-                    let link = self.link(index, above);
-                    self.proven(link.map(Offence::BrokenParent));
-                }
+            if let Some(above) = self.commitments.get(&upper.digest).copied()
+                && above.parent != leaf.digest
+            {
+                let link = self.link(index, above);
+                self.proven(link.map(Offence::BrokenParent));
             }
-            if let Some(commitment) = commitment {
-                if leaf.offset.checked_add(commitment.count) != Some(upper.offset) {
-                    let link = self.link(index, commitment);
-                    self.proven(link.map(Offence::BrokenOffset));
-                }
+            if let Some(commitment) = commitment
+                && leaf.offset.checked_add(commitment.count) != Some(upper.offset)
+            {
+                let link = self.link(index, commitment);
+                self.proven(link.map(Offence::BrokenOffset));
             }
         }
     }
