@@ -135,7 +135,8 @@ pub fn find(
     history: &[CertifiedHeight],
 ) -> Result<Vec<Finding>, FindError> {
     let heights = history.iter().map(|height| height.opened.height());
-    let covered = history.len() as u64 == posted.header.heights()
+    let covered = !history.is_empty()
+        && history.len() as u64 == posted.header.heights()
         && heights.eq(posted.header.first_height..=posted.header.last_height);
     if !covered {
         return Err(FindError::History);
@@ -237,9 +238,10 @@ impl<'a> Search<'a> {
         self.openings = opening_trees.into_iter().find(|trees| trees.opening_root() == root);
 
         let root = self.header().accumulator_root;
-        let choices = if self.data.is_some() { 0..16u8 } else { 0..1 };
+        let roots = self.rebuilt_roots();
+        let choices = Choice::all().take(if self.data.is_some() { usize::MAX } else { 1 });
         self.accumulator = choices
-            .map(|choice| Trees::from_leaves(self.height_leaves(choice), Vec::new()))
+            .map(|choice| Trees::from_leaves(self.height_leaves(&roots, choice), Vec::new()))
             .find(|trees| trees.accumulator_root() == root);
     }
 
@@ -265,48 +267,53 @@ impl<'a> Search<'a> {
         Some(leaves)
     }
 
-    /// Leaves of all heights. Each bit of `choice` takes one field from the data instead of the history.
-    fn height_leaves(&self, choice: u8) -> Vec<AccumulatorLeaf> {
-        let from_data = |bit: u8| choice & (1 << bit) != 0;
+    /// Leaves of all heights, each field from the data or from the history. Of the last leaf L1 has seen to all
+    /// but the signature.
+    fn height_leaves(&self, roots: &[B256], choice: Choice) -> Vec<AccumulatorLeaf> {
+        let last = self.history.len() - 1;
         let mut offset = 0u32;
-        let mut parent = None;
+        let mut below = None;
         let mut leaves = Vec::with_capacity(self.history.len());
         for (index, height) in self.history.iter().enumerate() {
             let commitment = height.opened.commitment();
-            let posted = self.data.as_ref().and_then(|data| data.heights.get(index));
-            let items = self.items.get(index);
-            let ids = items.map(|items| items.iter().map(|item| item.rebuilt.unwrap_or_default()));
-            let rebuilt_root = ids.map(|ids| order_root(&ids.collect::<Vec<_>>()));
-            let rebuilt = posted.zip(rebuilt_root).map(|(posted, root)| {
-                let parent = parent.unwrap_or(commitment.parent);
-                derive::commitment_of(
-                    self.chain,
-                    (commitment.epoch, commitment.height, parent),
-                    posted,
-                    root,
-                )
-            });
-            parent = rebuilt.as_ref().map(OrderCommitment::digest);
             let mut leaf = AccumulatorLeaf::of(commitment, &height.signed.signature, offset);
-            if let (Some(posted), Some(rebuilt)) = (posted, &rebuilt) {
-                if from_data(0) {
+            let mut count = commitment.count;
+            let posted = self.data.as_ref().and_then(|data| data.heights.get(index));
+            if let (Some(posted), Some(root)) = (posted, roots.get(index)) {
+                if choice.signature {
                     leaf.signature_hash = signature_hash(&posted.signature);
                 }
-                if from_data(1) {
-                    leaf.order_root = rebuilt.order_root;
+                if choice.order_root && index != last {
+                    leaf.order_root = *root;
                 }
-                if from_data(2) {
-                    leaf.digest = rebuilt.digest();
+                let parent = below.filter(|_| choice.digest == Digest::Chained);
+                let place =
+                    (commitment.epoch, commitment.height, parent.unwrap_or(commitment.parent));
+                let rebuilt = derive::commitment_of(self.chain, place, posted, *root).digest();
+                below = Some(rebuilt);
+                if choice.digest != Digest::Certified && index != last {
+                    leaf.digest = rebuilt;
+                }
+                if choice.count {
+                    count = u32::try_from(posted.items.len()).unwrap_or(u32::MAX);
                 }
             }
+            if index == last {
+                leaf.offset = self.header().opening_count.saturating_sub(commitment.count);
+            }
             leaves.push(leaf);
-            let count = match (from_data(3), items) {
-                (true, Some(items)) => u32::try_from(items.len()).unwrap_or(u32::MAX),
-                _ => commitment.count,
-            };
             offset = offset.saturating_add(count);
         }
         leaves
+    }
+
+    /// Order roots of what was posted, by height.
+    fn rebuilt_roots(&self) -> Vec<B256> {
+        let roots = self.items.iter().map(|items| {
+            let ids: Vec<_> = items.iter().map(|item| item.rebuilt.unwrap_or_default()).collect();
+            order_root(&ids)
+        });
+        roots.collect()
     }
 
     /// The leaf of a height, as guessed or revealed.
@@ -359,17 +366,17 @@ impl<'a> Search<'a> {
                 self.proven(offence);
             }
             let Some(upper) = self.leaf(index + 1) else { continue };
-            if let Some(above) = self.commitments.get(&upper.digest).copied() {
-                if above.parent != leaf.digest {
-                    let link = self.link(index, above);
-                    self.proven(link.map(Offence::BrokenParent));
-                }
+            if let Some(above) = self.commitments.get(&upper.digest).copied()
+                && above.parent != leaf.digest
+            {
+                let link = self.link(index, above);
+                self.proven(link.map(Offence::BrokenParent));
             }
-            if let Some(commitment) = commitment {
-                if leaf.offset.checked_add(commitment.count) != Some(upper.offset) {
-                    let link = self.link(index, commitment);
-                    self.proven(link.map(Offence::BrokenOffset));
-                }
+            if let Some(commitment) = commitment
+                && leaf.offset.checked_add(commitment.count) != Some(upper.offset)
+            {
+                let link = self.link(index, commitment);
+                self.proven(link.map(Offence::BrokenOffset));
             }
         }
     }
@@ -593,6 +600,40 @@ impl<'a> Search<'a> {
 enum Ids {
     Certified,
     Rebuilt,
+}
+
+/// Whose digests stand in the leaves.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Digest {
+    /// The certified ones.
+    Certified,
+    /// Those of the posted commitments, each above the certified one below.
+    Alone,
+    /// Those of the posted commitments, each above the posted one below.
+    Chained,
+}
+
+/// Which fields of the leaves are from the data.
+#[derive(Clone, Copy)]
+struct Choice {
+    digest: Digest,
+    signature: bool,
+    order_root: bool,
+    count: bool,
+}
+
+impl Choice {
+    /// Every choice, beginning with nothing from the data.
+    fn all() -> impl Iterator<Item = Self> {
+        [Digest::Certified, Digest::Alone, Digest::Chained].into_iter().flat_map(|digest| {
+            (0..8u8).map(move |bits| Self {
+                digest,
+                signature: bits & 1 != 0,
+                order_root: bits & 2 != 0,
+                count: bits & 4 != 0,
+            })
+        })
+    }
 }
 
 /// The data, if it is of the header's heights.

@@ -28,6 +28,8 @@ mod sol;
 
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
+#[cfg(test)]
+mod tests;
 
 pub use crate::{
     accumulator::{AccumulatorLeaf, LeaderTable, OpeningLeaf, Trees},

@@ -15,8 +15,7 @@ mod posted;
 
 use alloy_primitives::{Address, B256};
 use alloy_sol_types::SolCall;
-use blindfold_crypto::CommitteePublic;
-use blindfold_wire::{EnvelopeError, Evidence, EvidenceError, SignatureError};
+use blindfold_wire::{CheckedEnvelope, EnvelopeError, Evidence, EvidenceError, SignatureError};
 
 pub use posted::{
     BatchLeaf, BrokenCount, BrokenFirst, BrokenLeaf, BrokenLink, ForgedCommitment, Reordering,
@@ -196,7 +195,12 @@ impl Offence {
     ) -> Result<Culprit, OffenceError> {
         let signer = match self {
             Self::Signed(evidence) => {
-                evidence.verify(&chain.genesis, &chain.public as &CommitteePublic)?.signer
+                if let Evidence::BadShare(bad) = &**evidence {
+                    // Only valid envelopes are ordered, and the proof binds the payer's signature, which the
+                    // id does not cover.
+                    CheckedEnvelope::check(&chain.rules, &bad.envelope)?;
+                }
+                evidence.verify(&chain.genesis, &chain.public)?.signer
             }
             Self::Reordering(evidence) => evidence.verify(chain, batches)?,
             Self::BrokenLeaf(evidence) => evidence.verify(chain, batches)?,
