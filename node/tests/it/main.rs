@@ -11,5 +11,6 @@ mod load;
 mod machine;
 mod network;
 mod replay_blocks;
+mod settlement;
 mod stateless;
 mod tidy;

@@ -36,6 +36,13 @@ fn a_devnet_settles_everything_and_proves_it() {
     assert_eq!(summary["bot"]["recognised"], 0, "the bot read a sealed transaction");
     assert_eq!(summary["heights"].as_array().unwrap().len(), 4);
     assert!(stderr.contains("test dealer"), "the dealer was not loud");
+    // Everything is on L1, in few bytes, and derived again from there alone.
+    assert!(stderr.contains("not a real L1"), "the L1 was not honest");
+    assert!(summary["batches"].as_u64().unwrap() > 0, "nothing was posted: {summary}");
+    assert!(summary["posted"].as_u64().unwrap() >= 24, "{summary}");
+    assert!(summary["posted_bytes_per_tx"].as_f64().unwrap() > 0.0, "{summary}");
+    assert!(summary["l1_gas"].as_u64().unwrap() > 0, "{summary}");
+    assert!(summary["derived_heights"].as_u64().unwrap() > 0, "{summary}");
     assert!(stderr.contains("gateway: http://127.0.0.1:"), "no gateway was started");
 }
 
