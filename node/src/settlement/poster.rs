@@ -11,7 +11,7 @@ use crate::{
     metrics,
     store::{Durability, Family, Store},
 };
-use alloy_consensus::{SignableTransaction as _, TxEip1559, TxEip4844, TxEip4844WithSidecar, TxEnvelope};
+use alloy_consensus::{SignableTransaction as _, TxEip1559, TxEip4844, TxEip4844WithSidecar};
 use alloy_eips::{BlockNumberOrTag, eip2718::Encodable2718 as _};
 use alloy_network::TxSignerSync as _;
 use alloy_primitives::{Address, B256, Bytes, TxKind, U256};
@@ -21,7 +21,7 @@ use blindfold_settlement::{
     batch::{BatchBuilder, Draft, Limits, PushError},
     bindings::BatchInbox,
     blobs,
-    l1::{L1, L1Error, L1Signer, SendFault, SharedL1, fault},
+    l1::{L1Signer, SendFault, SharedL1, fault},
     poster::{Bid, Carriage, Fate, Policy, Prices, Rotation, Sent, Step, View, step},
     posting,
 };
@@ -492,7 +492,7 @@ fn sign(
 ) -> Result<(B256, Bytes), SettlementError> {
     let bid = row.sent.bid;
     let unsigned = |_| SettlementError::Unusable("nothing: the key does not sign");
-    let envelope: TxEnvelope = if row.blob_data.is_empty() {
+    if row.blob_data.is_empty() {
         let mut tx = TxEip1559 {
             chain_id,
             nonce: row.sent.nonce,
@@ -505,7 +505,8 @@ fn sign(
             input: row.call.clone(),
         };
         let signature = signer.sign_transaction_sync(&mut tx).map_err(unsigned)?;
-        tx.into_signed(signature).into()
+        let signed = tx.into_signed(signature);
+        Ok((*signed.hash(), signed.encoded_2718().into()))
     } else {
         let sidecar = blobs::sidecar(blobs::pack(&row.blob_data)?)?;
         let mut tx = TxEip4844 {
@@ -522,8 +523,7 @@ fn sign(
             input: row.call.clone(),
         };
         let signature = signer.sign_transaction_sync(&mut tx).map_err(unsigned)?;
-        let with_blobs = TxEip4844WithSidecar { tx, sidecar: sidecar.into() };
-        with_blobs.into_signed(signature).into()
-    };
-    Ok((*envelope.tx_hash(), envelope.encoded_2718().into()))
+        let signed = TxEip4844WithSidecar { tx, sidecar }.into_signed(signature);
+        Ok((*signed.hash(), signed.encoded_2718().into()))
+    }
 }

@@ -1,7 +1,7 @@
 //! Reads batches with their data from L1, as an auditor does: nobody's word counts but L1's.
 
 use super::{SettlementError, transport};
-use alloy_consensus::{Transaction as _, TxReceipt as _};
+use alloy_consensus::Transaction as _;
 use alloy_network::ReceiptResponse as _;
 use alloy_primitives::B256;
 use alloy_provider::Provider as _;

@@ -19,7 +19,7 @@ use alloy_sol_types::SolEvent as _;
 use blindfold_ordering::l1::{L1Block, L1Update, QueuedItem};
 use blindfold_settlement::{
     bindings::{BatchInbox, ForcedQueue},
-    l1::{L1, SharedL1},
+    l1::SharedL1,
 };
 use blindfold_wire::ForcedItem;
 use commonware_runtime::Clock;

@@ -17,7 +17,7 @@ use blindfold_sdk::{Client, SigningKey};
 use blindfold_settlement::{
     deploy::{self, DeploymentPlan, Funding, L1Params},
     derive::{ChainRules, InboxChecked, Start, derive},
-    l1::{Kind, L1, SharedL1},
+    l1::{Kind, SharedL1},
 };
 use blindfold_wire::genesis::{ChainParams, Genesis};
 use clap::{Args, ValueEnum};

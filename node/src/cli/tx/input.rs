@@ -32,7 +32,7 @@ pub(super) fn read_raw(raw: &str) -> eyre::Result<TxEnvelope> {
 }
 
 /// A secret key as 64 hex digits, from a file or else from the environment.
-pub(super) fn read_key(file: Option<&Path>) -> eyre::Result<SigningKey> {
+pub(crate) fn read_key(file: Option<&Path>) -> eyre::Result<SigningKey> {
     let text = Zeroizing::new(match file {
         Some(path) => {
             let named = || format!("cannot read the key file {}", path.display());

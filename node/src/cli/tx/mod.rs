@@ -23,7 +23,7 @@ use eyre::{Context as _, OptionExt as _, bail, ensure};
 use serde_json::json;
 use zeroize::Zeroizing;
 
-pub(super) use input::read_key;
+pub(crate) use input::read_key;
 use input::{parse_amount, parse_fee, read_raw};
 
 /// Gas of a plain transfer.
