@@ -11,6 +11,7 @@ use blindfold_execution::{
     witness::{ExecutionWitness, ReplayFile},
 };
 use blindfold_sdk::rpc::{
+    SettlementDocument, SettlementHeadDocument,
     CommitmentDocument, EvidenceDocument, HeadDocument, HeightDocument, OpeningDocument,
     PendingDocument,
 };

@@ -19,7 +19,7 @@ use blindfold_sdk::{
     SigningKey,
     rpc::{
         CommitmentDocument, EvidenceDocument, HeadDocument, HeightDocument, OpeningDocument,
-        PayerDocument, PendingDocument,
+        PayerDocument, PendingDocument, SettlementDocument, SettlementHeadDocument,
     },
 };
 use blindfold_wire::{

@@ -16,7 +16,7 @@ use blindfold_sdk::{
 use blindfold_settlement::{
     deploy::{self, DeploymentPlan, Funding, L1Params},
     derive::{ChainRules, DerivedHeight, InboxChecked, Start, derive},
-    l1::{Dropped, L1},
+    l1::Dropped,
 };
 use std::{process::Command, sync::Arc, time::Duration};
 use tokio::runtime::Runtime;
