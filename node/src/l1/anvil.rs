@@ -190,3 +190,13 @@ pub fn find() -> Option<PathBuf> {
         .map(|entry| entry.path().join("bin/anvil"))
         .find(|path| path.is_file())
 }
+
+#[cfg(test)]
+mod tests {
+    /// Where the script installs is where we look.
+    #[test]
+    fn the_script_installs_where_we_look() {
+        let script = include_str!("../../../scripts/contracts.sh");
+        assert!(script.contains(super::TOOLS), "{} is not in the script", super::TOOLS);
+    }
+}

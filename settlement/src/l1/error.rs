@@ -56,14 +56,33 @@ impl From<TransportError> for L1Error {
                 TransportErrorKind::HttpError(http)
                     if http.status < 500 && http.status != 429 && http.status != 408 =>
                 {
-                    Self::Unusable(http.to_string())
+                    Self::Unusable(without_paths(&http.to_string()))
                 }
-                kind => Self::Unreachable(kind.to_string()),
+                kind => Self::Unreachable(without_paths(&kind.to_string())),
             },
             RpcError::NullResp => Self::Unusable("null where a value was expected".to_owned()),
-            other => Self::Unusable(other.to_string()),
+            other => Self::Unusable(without_paths(&other.to_string())),
         }
     }
+}
+
+/// Cuts every URL in `text` down to scheme and host: providers put their customers' keys into paths,
+/// queries and user names.
+fn without_paths(text: &str) -> String {
+    let (mut out, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some(at) = rest.find("://") {
+        let (before, after) = rest.split_at(at + 3);
+        let end = after.find([' ', ')', '"', '\'', '<', '>']).unwrap_or(after.len());
+        let (url, after) = after.split_at(end);
+        let authority = url.split(['/', '?', '#']).next().unwrap_or_default();
+        let host = authority.rsplit('@').next().unwrap_or_default();
+        out.push_str(before);
+        out.push_str(host);
+        out.push_str(if host.len() < url.len() { "/…" } else { "" });
+        rest = after;
+    }
+    out.push_str(rest);
+    out
 }
 
 impl L1Error {
@@ -144,4 +163,64 @@ fn bytes_in(json: &str) -> Option<Bytes> {
     }
     let object: serde_json::Value = serde_json::from_str(json).ok()?;
     serde_json::from_value(object.get("data")?.clone()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloy_json_rpc::ErrorPayload;
+    use alloy_primitives::hex;
+
+    fn refused(code: i64, message: &'static str) -> TransportError {
+        RpcError::ErrorResp(ErrorPayload { code, message: message.into(), data: None })
+    }
+
+    #[test]
+    fn keys_in_urls_are_not_shown() {
+        for (text, expected) in [
+            (
+                "error for url (https://user:key@l1.example/v3/KEY?a=KEY)",
+                "error for url (https://l1.example/…)",
+            ),
+            ("http://l1.example:8545 is gone", "http://l1.example:8545 is gone"),
+            ("two: https://a/k and wss://b#k", "two: https://a/… and wss://b/…"),
+            ("none", "none"),
+        ] {
+            assert_eq!(without_paths(text), expected);
+        }
+    }
+
+    /// Words of several nodes, by what a sender does about them.
+    #[test]
+    fn refusals_are_sorted() {
+        for (message, expected) in [
+            ("nonce too low: next nonce 7, tx nonce 6", SendFault::NonceTooLow), // geth
+            ("OldNonce, Current nonce: 7, nonce of rejected tx: 6", SendFault::NonceTooLow), // Nethermind
+            ("replacement transaction underpriced", SendFault::Underpriced),
+            (
+                "transaction underpriced: gas tip cap 1, minimum needed 1000000",
+                SendFault::FeeTooLow,
+            ),
+            ("already known", SendFault::Known),
+            ("transaction already imported", SendFault::Known),
+            ("insufficient funds for gas * price + value: balance 0, tx cost 1", SendFault::Funds),
+            ("Insufficient funds for gas * price + value", SendFault::Funds), // anvil
+            ("max fee per gas less than block base fee", SendFault::FeeTooLow),
+            ("execution reverted", SendFault::Reverted(Bytes::new())),
+            ("txpool is full", SendFault::Other("txpool is full".to_owned())),
+        ] {
+            assert_eq!(fault(&refused(-32_000, message)), expected, "{message}");
+        }
+    }
+
+    #[test]
+    fn revert_data_is_found_where_nodes_put_it() {
+        let bytes = Bytes::from(hex!("08c379a0"));
+        for data in [r#""0x08c379a0""#, r#"{"data":"0x08c379a0","message":"x"}"#] {
+            let raw = serde_json::value::RawValue::from_string(data.to_owned()).expect("JSON");
+            let payload =
+                ErrorPayload { code: 3, message: "execution reverted".into(), data: Some(raw) };
+            assert_eq!(revert_data(&RpcError::ErrorResp(payload)), Some(bytes.clone()));
+        }
+    }
 }

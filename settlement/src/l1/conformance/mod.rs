@@ -13,7 +13,7 @@ mod probe;
 
 use std::collections::BTreeMap;
 
-use alloy_eips::{BlockNumberOrTag, eip7594::BlobTransactionSidecarVariant};
+use alloy_eips::{BlockId, BlockNumberOrTag, eip7594::BlobTransactionSidecarVariant};
 use alloy_network::{EthereumWallet, NetworkTransactionBuilder as _, TransactionBuilder as _};
 use alloy_primitives::{Address, B256, Bytes, U256, b256};
 use alloy_provider::{DynProvider, Provider as _};
@@ -185,7 +185,7 @@ impl<'a> Bench<'a> {
             .with_from(self.address(0))
             .with_to(self.probe)
             .with_input(call.abi_encode());
-        let output = self.provider.call(request).await.expect("a call");
+        let output = self.provider.call(request).block(BlockId::latest()).await.expect("a call");
         C::abi_decode_returns(&output).expect("what was declared")
     }
 
@@ -199,7 +199,7 @@ impl<'a> Bench<'a> {
     }
 
     async fn provider_call(&self, request: TransactionRequest) -> Result<Bytes, TransportError> {
-        self.provider.call(request).await
+        self.provider.call(request).block(BlockId::latest()).await
     }
 
     /// A transaction with blobs, and more than enough for them.

@@ -21,6 +21,19 @@ fn both_fees_must_rise_by_a_tenth() {
     assert_eq!(l1.waiting(), 1, "it took the other's place");
 }
 
+/// What offers less than the base fee waits until that falls, or a higher offer comes.
+#[test]
+fn what_pays_too_little_waits() {
+    let l1 = Embedded::new(config());
+    let key = key(0);
+    let low = |nonce| Tx { nonce, fee: 800_000_000, tip: 1, ..Tx::default() };
+    submit(&l1, &key, low(0)).expect("taken in");
+    l1.mine(0).expect("a block");
+    assert_eq!((nonce(&l1, key.address()), l1.waiting()), (0, 1), "the base fee is 0.875 gwei");
+    l1.mine(0).expect("a block");
+    assert_eq!((nonce(&l1, key.address()), l1.waiting()), (1, 0), "now it is 0.766");
+}
+
 #[test]
 fn gaps_wait_and_fill() {
     let l1 = Embedded::new(config());
@@ -50,6 +63,10 @@ fn malformed_transactions_are_refused() {
     assert_eq!(over, Err(Refusal::GasLimitTooHigh { limit: MAX_TX_GAS + 1 }));
     let below = submit(&l1, &key(0), Tx { gas: 20_999, ..Tx::default() });
     assert_eq!(below, Err(Refusal::IntrinsicGas { limit: 20_999, least: 21_000 }));
+    let floor = 21_000 + 40 * 100;
+    let input = vec![1; 100].into();
+    let below = submit(&l1, &key(0), Tx { gas: floor - 1, input, ..Tx::default() });
+    assert_eq!(below, Err(Refusal::IntrinsicGas { limit: floor - 1, least: floor }), "EIP-7623");
     let tip = submit(&l1, &key(0), Tx { fee: 1, tip: 2, ..Tx::default() });
     assert_eq!(tip, Err(Refusal::TipAboveFeeCap));
     assert_eq!(l1.waiting(), 0);

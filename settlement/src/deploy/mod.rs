@@ -11,14 +11,19 @@
 //! [`deploy`] and [`fund_members`] look at the chain before each step and do only what is missing, so
 //! both can be called again after a crash at any point.
 
+mod members;
+mod params;
+mod sender;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
-use alloy_eips::eip2718::Encodable2718 as _;
-use alloy_network::{EthereumWallet, NetworkTransactionBuilder as _, TransactionBuilder as _};
-use alloy_primitives::{Address, B256, Bytes, TxKind, U256, keccak256};
+use alloy_network::TransactionBuilder as _;
+use alloy_primitives::{Address, B256, Bytes, TxKind, keccak256};
 use alloy_provider::{DynProvider, Provider as _};
 use alloy_rpc_types_eth::TransactionRequest;
-use alloy_sol_types::{SolCall as _, SolConstructor as _};
+use alloy_sol_types::SolConstructor as _;
 use async_trait::async_trait;
 use blindfold_wire::{Genesis, MemberInfo, SigningKey, merkle};
 use serde::{Deserialize, Serialize};
@@ -28,8 +33,14 @@ use crate::{
         BatchInbox, Bridge, CommitteeRegistry, ForcedQueue, OperatorRegistry, OutputOracle,
         Slasher, StakeVault,
     },
-    l1::{L1, L1Error, L1Signer, SendFault, embedded::MAX_TX_GAS, fault},
+    l1::{L1, L1Error, SendFault, embedded::MAX_TX_GAS},
     points::{self, PointError},
+};
+
+use self::sender::Sender;
+pub use self::{
+    members::{Funding, fund_members},
+    params::L1Params,
 };
 
 /// Contracts that are deployed, in the order of their nonces.
@@ -140,118 +151,6 @@ impl DeploymentPlan {
     #[must_use]
     pub fn settlement_address(&self) -> Address {
         self.deployer.create(self.nonce.saturating_add(INBOX))
-    }
-}
-
-/// Parameters of settlement that are not in the genesis document. Fixed at deployment.
-///
-/// Windows in seconds of L1 time, delays in L1 blocks, amounts in wei.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct L1Params {
-    /// L1 blocks after which members must order a forced item.
-    pub forced_delay_blocks: u64,
-    /// L1 blocks after which no batch is accepted without it; more than the delay.
-    pub forced_deadline_blocks: u64,
-    /// L1 blocks after which anyone may post it; more than the deadline.
-    pub forced_fallback_blocks: u64,
-    /// Time to reveal what was challenged.
-    pub challenge_window_s: u64,
-    /// Time after posting in which evidence counts; shorter than blobs are kept.
-    pub evidence_window_s: u64,
-    /// Time between the request and the payment of stake; more than both windows together.
-    pub exit_delay_s: u64,
-    /// Time to challenge an output.
-    pub output_window_s: u64,
-    /// Time to prove a challenged output.
-    pub prove_window_s: u64,
-    /// L1 blocks between commit and reveal of a report; at least one.
-    pub reveal_delay_blocks: u64,
-    /// Least stake of a poster.
-    pub min_stake_wei: U256,
-    /// Most a reporter gets.
-    pub reward_cap_wei: U256,
-    /// Bond of a challenge to reveal.
-    pub challenge_bond_wei: U256,
-    /// Bond of an output, and of a challenge to one.
-    pub output_bond_wei: U256,
-    /// Fee of a forced item.
-    pub forced_fee_wei: U256,
-}
-
-impl Default for L1Params {
-    /// For a chain that matters: days where people must be able to react.
-    fn default() -> Self {
-        const DAY: u64 = 86_400;
-        let milli_ether = |amount: u64| U256::from(amount) * U256::from(1_000_000_000_000_000u64);
-        Self {
-            forced_delay_blocks: 50,
-            forced_deadline_blocks: 600,
-            forced_fallback_blocks: 7_200,
-            challenge_window_s: DAY,
-            // Blobs are kept for 18 days.
-            evidence_window_s: 14 * DAY,
-            exit_delay_s: 21 * DAY,
-            output_window_s: 7 * DAY,
-            prove_window_s: DAY,
-            reveal_delay_blocks: 2,
-            min_stake_wei: milli_ether(32_000),
-            reward_cap_wei: milli_ether(4_000),
-            challenge_bond_wei: milli_ether(100),
-            output_bond_wei: milli_ether(1_000),
-            forced_fee_wei: milli_ether(1),
-        }
-    }
-}
-
-impl L1Params {
-    /// For a development network, where minutes are long.
-    #[must_use]
-    pub fn development() -> Self {
-        Self {
-            forced_delay_blocks: 2,
-            forced_deadline_blocks: 30,
-            forced_fallback_blocks: 120,
-            challenge_window_s: 120,
-            evidence_window_s: 3_600,
-            exit_delay_s: 7_200,
-            output_window_s: 60,
-            prove_window_s: 120,
-            reveal_delay_blocks: 1,
-            ..Self::default()
-        }
-    }
-
-    /// Checks what the constructors check, so that a mistake costs no gas.
-    ///
-    /// # Errors
-    /// [`DeployError::Params`] with the name of the parameter.
-    pub fn validate(&self) -> Result<(), DeployError> {
-        let check = |ok: bool, name, reason| {
-            if ok { Ok(()) } else { Err(DeployError::Params { name, reason }) }
-        };
-        check(
-            self.forced_delay_blocks < self.forced_deadline_blocks,
-            "forcedDeadlineBlocks",
-            "must be more than forcedDelayBlocks",
-        )?;
-        check(
-            self.forced_deadline_blocks < self.forced_fallback_blocks,
-            "forcedFallbackBlocks",
-            "must be more than forcedDeadlineBlocks",
-        )?;
-        check(self.challenge_window_s > 0, "challengeWindowS", "must not be zero")?;
-        check(self.evidence_window_s > 0, "evidenceWindowS", "must not be zero")?;
-        check(
-            self.challenge_window_s
-                .checked_add(self.evidence_window_s)
-                .is_some_and(|both| self.exit_delay_s > both),
-            "exitDelayS",
-            "must be more than challengeWindowS and evidenceWindowS together",
-        )?;
-        check(self.output_window_s > 0, "outputWindowS", "must not be zero")?;
-        check(self.prove_window_s > 0, "proveWindowS", "must not be zero")?;
-        check(self.reveal_delay_blocks > 0, "revealDelayBlocks", "must not be zero")
     }
 }
 
@@ -610,164 +509,4 @@ pub async fn check(
         return Err(DeployError::NotOurs { contract: "CommitteeRegistry", address });
     }
     Ok(())
-}
-
-/// What a development network gives its members.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Funding {
-    /// Stake of each, in wei; at least the parameters' minimum.
-    pub stake_wei: U256,
-    /// Balance of each signer for gas, in wei.
-    pub gas_wei: U256,
-}
-
-/// Stakes for every genesis member, gives each signer wei for gas, and registers the vote keys of those
-/// whose keys are given (each registration carries its signer's own signature). For development
-/// networks; on others operators do this themselves.
-///
-/// # Errors
-/// [`DeployError`]. What was done stays, and the next call goes on from there.
-pub async fn fund_members(
-    l1: &dyn L1,
-    key: &SigningKey,
-    addresses: &Addresses,
-    genesis: &Genesis,
-    signers: &[SigningKey],
-    funding: &Funding,
-    pace: &dyn Pace,
-) -> Result<(), DeployError> {
-    let sender = Sender::new(l1, key, pace);
-    let vault = StakeVault::new(addresses.vault, &sender.provider);
-    let operators = OperatorRegistry::new(addresses.operators, &sender.provider);
-    let unusable = |error: alloy_contract::Error| L1Error::Unusable(error.to_string());
-    let mut nonce = sender.nonce().await?;
-    let mut sent = Vec::new();
-    for (index, member) in genesis.committee.members.iter().enumerate() {
-        let mut todo: Vec<(&'static str, TransactionRequest)> = Vec::new();
-        let stake = vault.stakeOf(member.signer).call().await.map_err(unusable)?;
-        if stake < funding.stake_wei {
-            let call = StakeVault::depositCall { signer: member.signer }.abi_encode();
-            let request = TransactionRequest::default()
-                .with_to(addresses.vault)
-                .with_input(call)
-                .with_value(funding.stake_wei - stake);
-            todo.push(("a deposit of stake", request.with_gas_limit(200_000)));
-        }
-        let balance = sender.provider.get_balance(member.signer).await.map_err(L1Error::from)?;
-        if balance < funding.gas_wei {
-            let request = TransactionRequest::default()
-                .with_to(member.signer)
-                .with_value(funding.gas_wei - balance);
-            todo.push(("a transfer", request.with_gas_limit(30_000)));
-        }
-        let registered = operators.voteKeyHashOf(member.signer).call().await.map_err(unusable)?;
-        let signer = signers.iter().find(|signer| signer.address() == member.signer);
-        if let (true, Some(signer)) = (registered.is_zero(), signer) {
-            let vote_key =
-                Bytes::from(points::g2_to_eip2537(&member.vote_key).map_err(|source| {
-                    DeployError::Key { member: index, what: "vote key", source }
-                })?);
-            let possession = points::g1_to_eip2537(&member.vote_key_pop).map_err(|source| {
-                DeployError::Key { member: index, what: "proof of possession", source }
-            })?;
-            let digest =
-                operators.registrationDigest(vote_key.clone()).call().await.map_err(unusable)?;
-            let call = OperatorRegistry::registerCall {
-                signer: member.signer,
-                voteKey: vote_key,
-                possession: possession.into(),
-                authorisation: signer.sign_digest(digest).to_bytes().into(),
-            };
-            let request = TransactionRequest::default()
-                .with_to(addresses.operators)
-                .with_input(call.abi_encode());
-            todo.push(("a registration", request.with_gas_limit(1_000_000)));
-        }
-        for (what, request) in todo {
-            sent.push((what, sender.send(what, request.with_nonce(nonce)).await?));
-            nonce += 1;
-        }
-    }
-    for (what, transaction) in sent {
-        sender.receipt(what, transaction).await?;
-    }
-    Ok(())
-}
-
-/// Sends transactions of one account and waits for them.
-struct Sender<'a> {
-    provider: DynProvider,
-    wallet: EthereumWallet,
-    address: Address,
-    chain_id: u64,
-    pace: &'a dyn Pace,
-}
-
-impl<'a> Sender<'a> {
-    fn new(l1: &dyn L1, key: &SigningKey, pace: &'a dyn Pace) -> Self {
-        Self {
-            provider: l1.provider(),
-            wallet: EthereumWallet::from(L1Signer::new(key.clone())),
-            address: key.address(),
-            chain_id: l1.chain_id(),
-            pace,
-        }
-    }
-
-    /// The account's next nonce, once nothing of it waits any more: what was sent before a crash is
-    /// waited for, not sent twice.
-    async fn nonce(&self) -> Result<u64, DeployError> {
-        for _ in 0..MAX_POLLS {
-            let count = || self.provider.get_transaction_count(self.address);
-            let pending = count().pending().await.map_err(L1Error::from)?;
-            let nonce = count().await.map_err(L1Error::from)?;
-            if pending <= nonce {
-                return Ok(nonce);
-            }
-            self.pace.pause().await;
-        }
-        Err(DeployError::Stuck("an earlier transaction of the deployer"))
-    }
-
-    async fn code(&self, address: Address) -> Result<Bytes, DeployError> {
-        Ok(self.provider.get_code_at(address).await.map_err(L1Error::from)?)
-    }
-
-    async fn send(
-        &self,
-        what: &'static str,
-        request: TransactionRequest,
-    ) -> Result<B256, DeployError> {
-        let fees = self.provider.estimate_eip1559_fees().await.map_err(L1Error::from)?;
-        let request = request
-            .with_from(self.address)
-            .with_chain_id(self.chain_id)
-            .with_max_fee_per_gas(fees.max_fee_per_gas)
-            .with_max_priority_fee_per_gas(fees.max_priority_fee_per_gas);
-        let envelope = request
-            .build(&self.wallet)
-            .await
-            .map_err(|error| L1Error::Unusable(error.to_string()))?;
-        let hash = *envelope.tx_hash();
-        match self.provider.send_raw_transaction(&envelope.encoded_2718()).await {
-            Ok(_) => Ok(hash),
-            Err(error) => match fault(&error) {
-                SendFault::Known => Ok(hash),
-                fault => Err(DeployError::Send { what, fault }),
-            },
-        }
-    }
-
-    /// Gas used, once it is in a block.
-    async fn receipt(&self, what: &'static str, transaction: B256) -> Result<u64, DeployError> {
-        for _ in 0..MAX_POLLS {
-            let receipt = self.provider.get_transaction_receipt(transaction).await;
-            match receipt.map_err(L1Error::from)? {
-                Some(receipt) if receipt.status() => return Ok(receipt.gas_used),
-                Some(_) => return Err(DeployError::Reverted { what, transaction }),
-                None => self.pace.pause().await,
-            }
-        }
-        Err(DeployError::Stuck(what))
-    }
 }
