@@ -216,7 +216,13 @@ pub enum Step {
 
 /// Decides.
 #[must_use]
-pub fn step(seat: u32, policy: &Policy, view: &View, prices: &Prices, sent: Option<(&Sent, Fate)>) -> Step {
+pub fn step(
+    seat: u32,
+    policy: &Policy,
+    view: &View,
+    prices: &Prices,
+    sent: Option<(&Sent, Fate)>,
+) -> Step {
     match sent {
         None => begin(seat, policy, view),
         Some((sent, fate)) => go_on(seat, policy, view, prices, sent, fate),
@@ -295,7 +301,14 @@ mod tests {
 
     fn sent() -> Sent {
         let (nonce, parent) = (7, B256::repeat_byte(5));
-        Sent { nonce, parent, bid: Bid::first(&PRICES), blobs: false, cancels: false, sent_s: 1_000 }
+        Sent {
+            nonce,
+            parent,
+            bid: Bid::first(&PRICES),
+            blobs: false,
+            cancels: false,
+            sent_s: 1_000,
+        }
     }
 
     #[test]
@@ -323,7 +336,11 @@ mod tests {
             (1, 90, 2, Step::Build),
         ] {
             let view = View { ready_heights, waited_s, ..view() };
-            assert_eq!(step(seat, &POLICY, &view, &PRICES, None), expected, "{ready_heights} {waited_s} {seat}");
+            assert_eq!(
+                step(seat, &POLICY, &view, &PRICES, None),
+                expected,
+                "{ready_heights} {waited_s} {seat}"
+            );
         }
     }
 
@@ -355,11 +372,7 @@ mod tests {
         check(|_, view| view.nonce = 8, Fate::Included { is_final: true }, Step::Drop);
         check(|_, _| {}, Fate::Reverted, Step::Drop);
         // At the cap it is only sent again.
-        check(
-            |sent, view| (sent.bid.max_fee, view.now_s) = (999, 1_024),
-            Fate::Open,
-            Step::Resend,
-        );
+        check(|sent, view| (sent.bid.max_fee, view.now_s) = (999, 1_024), Fate::Open, Step::Resend);
     }
 
     #[test]
@@ -373,7 +386,10 @@ mod tests {
         assert_eq!(Carriage::cheaper(&large, 300_000, Some(1), &dear), Carriage::Calldata);
         // Zeros cost a quarter: the same length may go either way.
         let prices = Prices { base_fee: 1, blob_base_fee: 1, tip: 0 };
-        assert_eq!(Carriage::cheaper(&vec![0; 20_000], 300_000, Some(1), &prices), Carriage::Calldata);
+        assert_eq!(
+            Carriage::cheaper(&vec![0; 20_000], 300_000, Some(1), &prices),
+            Carriage::Calldata
+        );
         assert_eq!(Carriage::cheaper(&large, 300_000, Some(1), &prices), Carriage::Blobs(1));
     }
 

@@ -11,9 +11,8 @@ use blindfold_execution::{
     witness::{ExecutionWitness, ReplayFile},
 };
 use blindfold_sdk::rpc::{
-    SettlementDocument, SettlementHeadDocument,
     CommitmentDocument, EvidenceDocument, HeadDocument, HeightDocument, OpeningDocument,
-    PendingDocument,
+    PendingDocument, SettlementDocument, SettlementHeadDocument,
 };
 use blindfold_wire::{SignedReceipt, SkipReason, TxStatus, genesis::Genesis};
 use futures::future::BoxFuture;

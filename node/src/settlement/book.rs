@@ -42,7 +42,8 @@ impl Book {
     /// # Errors
     /// If the database fails or is damaged.
     pub fn of_height(&self, height: u64) -> Result<Option<Posted>, MemberError> {
-        let holds = |row: &PostedRow| row.batch.first_height <= height && height <= row.batch.last_height;
+        let holds =
+            |row: &PostedRow| row.batch.first_height <= height && height <= row.batch.last_height;
         if let Some(row) = self.open.read().iter().find(|row| holds(row)) {
             return Ok(Some(Posted { row: row.clone(), is_final: false }));
         }
@@ -127,21 +128,16 @@ mod tests {
         let found = |book: &Book, height| {
             book.of_height(height).unwrap().map(|posted| (posted.row.batch.index, posted.is_final))
         };
-        assert_eq!([1, 10, 11, 12].map(|h| found(&book, h)), [
-            Some((1, false)),
-            Some((1, false)),
-            Some((2, false)),
-            None
-        ]);
+        assert_eq!(
+            [1, 10, 11, 12].map(|h| found(&book, h)),
+            [Some((1, false)), Some((1, false)), Some((2, false)), None]
+        );
         book.settle(&[row(1, 1, 10), row(2, 12, 11)]).unwrap();
         book.see(vec![row(2, 11, 30)]);
-        assert_eq!([1, 10, 11, 30, 31].map(|h| found(&book, h)), [
-            Some((1, true)),
-            Some((1, true)),
-            Some((2, false)),
-            Some((2, false)),
-            None
-        ]);
+        assert_eq!(
+            [1, 10, 11, 30, 31].map(|h| found(&book, h)),
+            [Some((1, true)), Some((1, true)), Some((2, false)), Some((2, false)), None]
+        );
         // A reorg takes the second away; a restart keeps what is final.
         book.see(Vec::new());
         assert_eq!(found(&book, 11), None);

@@ -17,7 +17,11 @@ pub mod read;
 pub mod rows;
 pub mod watcher;
 
-use crate::{config::SettlementConfig, l1::http::{self, HttpOptions}, member::{MemberError, Shared, l1::L1UpdateError}};
+use crate::{
+    config::SettlementConfig,
+    l1::http::{self, HttpOptions},
+    member::{MemberError, Shared, l1::L1UpdateError},
+};
 use alloy_primitives::Address;
 use alloy_provider::Provider as _;
 use alloy_transport::TransportError;

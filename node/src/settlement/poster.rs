@@ -27,7 +27,10 @@ use blindfold_settlement::{
 };
 use blindfold_wire::{OpenedBatch, SigningKey};
 use commonware_runtime::Clock;
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tracing::{debug, error, info, warn};
 
 /// Key of the one row of [`Family::Posting`].
@@ -153,7 +156,8 @@ impl Poster {
             Step::Build => self.build(&head, &prices, nonce, now_s).await?,
             Step::Resend => {
                 if let Some(pending) = pending {
-                    let resent = PendingRow { sent: Sent { sent_s: now_s, ..pending.sent }, ..pending };
+                    let resent =
+                        PendingRow { sent: Sent { sent_s: now_s, ..pending.sent }, ..pending };
                     self.send(resent).await?;
                 }
             }
@@ -216,7 +220,8 @@ impl Poster {
             .last()
             .copied()
             .ok_or(SettlementError::Unusable("a fee history without fees"))?;
-        let tips = history.reward.unwrap_or_default().into_iter().filter_map(|tips| tips.first().copied());
+        let tips =
+            history.reward.unwrap_or_default().into_iter().filter_map(|tips| tips.first().copied());
         Ok(Prices {
             base_fee,
             blob_base_fee: history.base_fee_per_blob_gas.last().copied().unwrap_or(1).max(1),
@@ -228,7 +233,8 @@ impl Poster {
     async fn fate(&self, pending: &PendingRow) -> Result<Fate, SettlementError> {
         let provider = self.l1.provider();
         for hash in pending.hashes.iter().rev() {
-            let Some(receipt) = provider.get_transaction_receipt(*hash).await.map_err(transport)? else {
+            let Some(receipt) = provider.get_transaction_receipt(*hash).await.map_err(transport)?
+            else {
                 continue;
             };
             let Some(block) = receipt.block_number else { continue };
@@ -256,7 +262,8 @@ impl Poster {
         let built = tokio::task::spawn_blocking(move || {
             let built = draft(&shared, limits, first);
             #[cfg(feature = "demo")]
-            let built = if reorder { built.map(|draft| draft.map(Built::reordered)) } else { built };
+            let built =
+                if reorder { built.map(|draft| draft.map(Built::reordered)) } else { built };
             built
         })
         .await;
@@ -331,19 +338,22 @@ impl Poster {
     /// Signs, stores with fsync, and only then sends.
     async fn send(&self, mut row: PendingRow) -> Result<(), SettlementError> {
         let (signer, chain_id) = (self.signer.clone(), self.l1.chain_id());
-        let signing = row.clone();
+        let (signing, started) = (row.clone(), Instant::now());
         // Commitments to blobs take a good part of a second.
-        let signed =
-            tokio::task::spawn_blocking(move || sign(&signer, chain_id, &signing)).await;
+        let signed = tokio::task::spawn_blocking(move || sign(&signer, chain_id, &signing)).await;
         let Ok(signed) = signed else {
             return Err(SettlementError::Unusable("nothing: a worker died"));
         };
         let (hash, raw) = signed?;
+        row.sent.sent_s = row.sent.sent_s.saturating_add(started.elapsed().as_secs());
         if !row.hashes.contains(&hash) {
             row.hashes.push(hash);
         }
         self.store
-            .write(vec![(Family::Posting, PENDING.to_vec(), Some(row.encode()))], Durability::Synced)
+            .write(
+                vec![(Family::Posting, PENDING.to_vec(), Some(row.encode()))],
+                Durability::Synced,
+            )
             .map_err(MemberError::from)?;
         let Err(error) = self.l1.provider().send_raw_transaction(&raw).await else {
             metrics::posting("sent");
@@ -403,11 +413,7 @@ impl Built {
 }
 
 /// A batch of the heights from `first` on. Nothing if none of them has a certificate of its own yet.
-fn draft(
-    shared: &Shared,
-    limits: Limits,
-    first: u64,
-) -> Result<Option<Built>, SettlementError> {
+fn draft(shared: &Shared, limits: Limits, first: u64) -> Result<Option<Built>, SettlementError> {
     let executed = shared.chain.progress().executed_height;
     let mut builder = BatchBuilder::new(limits);
     #[cfg(feature = "demo")]

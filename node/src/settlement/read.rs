@@ -52,8 +52,9 @@ pub async fn batches(
         let event = BatchInbox::BatchPosted::decode_log(&log.inner)
             .map_err(|_| SettlementError::Unusable("a BatchPosted event"))?;
         let header = Batch::from(&event.data.batch);
-        let transaction =
-            log.transaction_hash.ok_or(SettlementError::Unusable("a log without its transaction"))?;
+        let transaction = log
+            .transaction_hash
+            .ok_or(SettlementError::Unusable("a log without its transaction"))?;
         if header.heights() > 0 {
             batches.push(batch(l1, genesis, header, transaction).await?);
         }
@@ -70,7 +71,8 @@ async fn batch(
 ) -> Result<ReadBatch, SettlementError> {
     let provider = l1.provider();
     let gone = SettlementError::Unusable("a transaction that it does not have");
-    let sent = provider.get_transaction_by_hash(transaction).await.map_err(transport)?.ok_or(gone)?;
+    let sent =
+        provider.get_transaction_by_hash(transaction).await.map_err(transport)?.ok_or(gone)?;
     let gone = SettlementError::Unusable("a receipt that it does not have");
     let receipt =
         provider.get_transaction_receipt(transaction).await.map_err(transport)?.ok_or(gone)?;

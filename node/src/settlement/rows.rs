@@ -176,7 +176,13 @@ mod tests {
 
     #[test]
     fn rows_are_read_as_they_were_written_and_damage_is_noticed() {
-        let batch = Batch { index: 3, first_height: 7, last_height: 9, opening_count: 5, ..Batch::default() };
+        let batch = Batch {
+            index: 3,
+            first_height: 7,
+            last_height: 9,
+            opening_count: 5,
+            ..Batch::default()
+        };
         let row = PostedRow { batch, transaction: B256::repeat_byte(4) };
         let bytes = row.encode();
         assert_eq!(PostedRow::decode(&bytes), Some(row));

@@ -162,7 +162,8 @@ impl Watcher {
     }
 
     async fn items(&self, first: u64, last: u64) -> Result<Vec<QueuedItem>, SettlementError> {
-        let logs = self.logs(self.contracts.queue, ForcedQueue::Forced::SIGNATURE_HASH, first, last);
+        let logs =
+            self.logs(self.contracts.queue, ForcedQueue::Forced::SIGNATURE_HASH, first, last);
         // A node that came new to an old chain has no use for what was consumed before.
         let next = self.shared.l1.view().next_index();
         logs.await?

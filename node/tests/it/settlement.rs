@@ -106,8 +106,7 @@ impl Settled {
     /// Derives the chain from L1 alone.
     fn derive(&self) -> Vec<DerivedHeight> {
         let genesis = &self.network.genesis;
-        let batches =
-            self.runtime.block_on(read::batches(&self.server.l1(), genesis, 0)).unwrap();
+        let batches = self.runtime.block_on(read::batches(&self.server.l1(), genesis, 0)).unwrap();
         let chain =
             ChainRules::new(Arc::new(genesis.clone()), leader_table(genesis).unwrap()).unwrap();
         let mut start = Start::of_chain(genesis);
@@ -157,16 +156,16 @@ fn batches_survive_kills_and_reorgs_without_a_gap() {
     for (height, expected) in derived.iter().zip(1..) {
         assert_eq!(height.signed.commitment.height, expected, "a height is missing or twice");
     }
-    let on_l1: Vec<_> = derived.iter().flat_map(|height| &height.items).map(|item| item.id).collect();
+    let on_l1: Vec<_> =
+        derived.iter().flat_map(|height| &height.items).map(|item| item.id).collect();
     for id in &sent {
         assert_eq!(on_l1.iter().filter(|other| *other == id).count(), 1, "{id} on L1");
     }
     // Wallets hear of it, and of the end.
     let last = sent.last().unwrap();
     let client = &settled.network.clients[0];
-    let settlement = client
-        .wait_settled(*last, SettlementState::Finalized, Duration::from_secs(60))
-        .unwrap();
+    let settlement =
+        client.wait_settled(*last, SettlementState::Finalized, Duration::from_secs(60)).unwrap();
     let document: TransactionDocument =
         client.request::<Option<_>>("sealed_getTransaction", [last]).unwrap().unwrap();
     assert_eq!(document.settlement, Some(settlement));

@@ -8,8 +8,8 @@
 use crate::settlement::{leader_table, read::ReadBatch};
 use alloy_primitives::{B256, U256};
 use blindfold_ordering::{
-    rule::{self, Account, Accounts, RuleContext},
-    validity::{bounds, candidate},
+    rule::{self, Account, Accounts, Bounds, RuleContext},
+    validity::candidate,
 };
 use blindfold_settlement::{
     batch::{Batch, CertifiedHeight},
@@ -29,6 +29,9 @@ use std::sync::Arc;
 
 /// Threads that seal again.
 const THREADS: usize = 2;
+/// What was ordered fitted, so there is nothing to leave out.
+const NO_BOUNDS: Bounds =
+    Bounds { max_count: usize::MAX, max_bytes: usize::MAX, max_gas: u64::MAX };
 
 /// What the auditor knows of the chain before it looks.
 pub(super) struct Auditor {
@@ -121,10 +124,14 @@ impl Auditor {
             height,
             floor: Floor::new(params, prices),
             accounts: &accounts,
-            bounds: bounds(params),
+            bounds: NO_BOUNDS,
         };
-        let order = rule::select(&candidates, &context);
-        ensure!(order.len() == checked.len(), "height {height} holds what cannot have been ordered");
+        // Nothing is forced in a demonstration; forced envelopes would stand in front.
+        let order = rule::select(&[], &candidates, &context).chosen;
+        ensure!(
+            order.len() == checked.len(),
+            "height {height} holds what cannot have been ordered"
+        );
         let mut checked: Vec<_> = checked.into_iter().map(Some).collect();
         let items = order
             .into_iter()
@@ -150,7 +157,8 @@ impl Auditor {
             };
             let proven = proven.map_err(|error| eyre!("not certified: {error}"))?;
             child = Some(proven.clone());
-            let items = items.into_iter().map(|(envelope, item)| (envelope, item.opening)).collect();
+            let items =
+                items.into_iter().map(|(envelope, item)| (envelope, item.opening)).collect();
             certified.push(CertifiedHeight { signed, opened: OpenedBatch::new(proven, items)? });
         }
         certified.reverse();

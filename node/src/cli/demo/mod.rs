@@ -20,7 +20,7 @@ use blindfold_sdk::SigningKey;
 use blindfold_settlement::{
     bindings::{BatchInbox, Slasher, StakeVault},
     evidence::{Offence, OffenceKind},
-    l1::{L1, SharedL1, sending},
+    l1::{SharedL1, sending},
 };
 use blindfold_wire::Genesis;
 use clap::{Args, Subcommand};
@@ -152,7 +152,15 @@ fn watch_and_report(l1: &DevL1, genesis: &Genesis, seed: u64) -> Result<Slashed>
     ensure!(accused.signer == culprit, "the wrong one is accused: {}", accused.signer);
     let evidence = offence.to_call(&auditor.chain)?;
     let reporter = SigningKey::random(Choices::new(seed, "reporter").bytes());
-    runtime.block_on(report(chain, deployer, &reporter, genesis, &offence, accused.signer, evidence.into()))
+    runtime.block_on(report(
+        chain,
+        deployer,
+        &reporter,
+        genesis,
+        &offence,
+        accused.signer,
+        evidence.into(),
+    ))
 }
 
 /// Commits to the report, waits, reveals it, and looks what became of the stake.

@@ -68,7 +68,7 @@ pub struct L1Args {
 }
 
 /// An L1 that a devnet settles on.
-pub(super) struct DevL1 {
+pub(in crate::cli) struct DevL1 {
     runtime: Runtime,
     l1: SharedL1,
     url: String,
@@ -194,7 +194,8 @@ impl DevL1 {
             let l1 = self.l1.as_ref();
             deploy::deploy(l1, &self.deployer, &self.plan, &creations, genesis, &pause).await?;
             let addresses = self.plan.addresses();
-            deploy::fund_members(l1, &self.deployer, &addresses, genesis, &[], &funding, &pause).await
+            deploy::fund_members(l1, &self.deployer, &addresses, genesis, &[], &funding, &pause)
+                .await
         })?;
         Ok(())
     }
@@ -245,11 +246,8 @@ impl DevL1 {
 
     /// Reads everything from L1 and derives the chain again from that alone.
     pub(super) fn report(&self, genesis: &Genesis) -> Result<L1Report> {
-        let posted = self.runtime.block_on(read::batches(
-            self.l1.as_ref(),
-            genesis,
-            self.from_block,
-        ))?;
+        let posted =
+            self.runtime.block_on(read::batches(self.l1.as_ref(), genesis, self.from_block))?;
         let chain = ChainRules::new(Arc::new(genesis.clone()), leader_table(genesis)?)?;
         let mut start = Start::of_chain(genesis);
         let mut report = L1Report::default();
@@ -269,7 +267,7 @@ impl DevL1 {
 
     /// The L1 itself, for who wants to do more with it.
     #[cfg(feature = "demo")]
-    pub(super) fn parts(&self) -> (&Runtime, &SharedL1, &SigningKey, &DeploymentPlan, u64) {
+    pub(in crate::cli) fn parts(&self) -> (&Runtime, &SharedL1, &SigningKey, &DeploymentPlan, u64) {
         (&self.runtime, &self.l1, &self.deployer, &self.plan, self.from_block)
     }
 }

@@ -59,7 +59,8 @@ pub(crate) fn stage<T: Send>(
         soak: None,
         rate: None,
     };
-    let l1 = DevL1::start(&args.l1, &folder, args.seed)?.ok_or_eyre("a demonstration needs an L1")?;
+    let l1 =
+        DevL1::start(&args.l1, &folder, args.seed)?.ok_or_eyre("a demonstration needs an L1")?;
     let mut cast = Cast::new(&args);
     let written = write_network(&args, &folder, &cast, Some(&l1))?;
     for (member, path) in written.configs.iter().enumerate() {
@@ -73,7 +74,8 @@ pub(crate) fn stage<T: Send>(
     cast.seat(&committee);
     let members = Members::connect(&processes.rpc_urls, &committee, Arc::clone(&interrupted))?;
     processes.wait_ready(&members, &interrupted)?;
-    let Seated { mut deployer, mut traders, mut bot } = cast.seated.take().ok_or_eyre("nobody is seated")?;
+    let Seated { mut deployer, mut traders, mut bot } =
+        cast.seated.take().ok_or_eyre("nobody is seated")?;
     let market = Market::of_deployer(deployer.address());
     let done = AtomicBool::new(false);
     let stop = || Ok(done.load(Ordering::Relaxed) || interrupted.load(Ordering::Relaxed));

@@ -4,7 +4,10 @@
 //! is public from the moment L1 has it, and is executed before everything that is ordered.
 
 use super::{InnerArgs, NodeArgs, connect, describe, prepare, prepare_plain, read_key};
-use crate::{config::SettlementConfig, settlement::{self, Contracts}};
+use crate::{
+    config::SettlementConfig,
+    settlement::{self, Contracts},
+};
 use alloy_network::ReceiptResponse as _;
 use alloy_primitives::{B256, Bytes};
 use alloy_sol_types::SolEvent as _;
@@ -80,7 +83,9 @@ pub(super) fn run(args: &ForceArgs) -> Result<ExitCode> {
     }
     let (end, good) = match args.no_wait {
         true => (Value::Null, true),
-        false => wait(&client, envelope, hash, Duration::from_secs(args.timeout_seconds), args.json)?,
+        false => {
+            wait(&client, envelope, hash, Duration::from_secs(args.timeout_seconds), args.json)?
+        }
     };
     if args.json {
         let result = json!({
@@ -105,14 +110,15 @@ async fn queue(
     let contracts = Contracts::find(l1.as_ref(), genesis).await?;
     let queue = ForcedQueue::new(contracts.queue, sending(l1.as_ref(), &key));
     let fee = queue.forcedFee().call().await.wrap_err("the queue's fee")?;
-    let sent = queue
-        .force(kind as u8, data)
-        .value(fee)
-        .send()
-        .await
-        .wrap_err_with(|| format!("L1 refused; does {} have the fee of {fee} wei?", key.address()))?;
+    let sent = queue.force(kind as u8, data).value(fee).send().await.wrap_err_with(|| {
+        format!("L1 refused; does {} have the fee of {fee} wei?", key.address())
+    })?;
     let receipt = sent.get_receipt().await.wrap_err("sent to L1, its end there is unknown")?;
-    ensure!(receipt.status(), "the queue refused the item, in L1 transaction {}", receipt.transaction_hash());
+    ensure!(
+        receipt.status(),
+        "the queue refused the item, in L1 transaction {}",
+        receipt.transaction_hash()
+    );
     let event = receipt
         .logs()
         .iter()

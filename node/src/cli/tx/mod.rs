@@ -15,8 +15,8 @@ use alloy_consensus::{SignableTransaction as _, TxEip1559, TxEnvelope};
 use alloy_eips::eip2718::Encodable2718 as _;
 use alloy_primitives::{Address, B256, Bytes, Signature, TxKind, U64, U256};
 use blindfold_sdk::{
-    rpc::{SettlementDocument, SettlementState, TransactionDocument},
     Client, Committee, Fees, HttpTransport, SealedTransaction, SigningKey, TxStatus, Wallet, ask,
+    rpc::{SettlementDocument, SettlementState, TransactionDocument},
 };
 use clap::{Args, Subcommand};
 use eyre::{Context as _, OptionExt as _, bail, ensure};
