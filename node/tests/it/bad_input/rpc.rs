@@ -9,7 +9,7 @@ use blindfold_crypto::testkit::seal_undecryptable;
 use blindfold_node::{cli::tx, rpc::reasons};
 use blindfold_sdk::{Client, ClientError, SigningKey, TxStatus};
 use blindfold_wire::{
-    B256, SkipReason,
+    B256, Prices, SkipReason,
     envelope::{Envelope, sign_envelope},
     fees,
 };
