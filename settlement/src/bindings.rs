@@ -245,7 +245,7 @@ mod tests {
                 signers: signers.iter().copied().collect(), signature: [0; 48],
             };
             let bits = signer_bits(&certificate);
-            prop_assert_eq!(bits.len(), (usize::from(members) + 7) / 8);
+            prop_assert_eq!(bits.len(), usize::from(members).div_ceil(8));
             let read: Vec<u16> = (0..members).filter(|i| bits[usize::from(i / 8)] >> (i % 8) & 1 == 1).collect();
             prop_assert_eq!(read, certificate.signers);
         }

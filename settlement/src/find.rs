@@ -49,6 +49,7 @@ pub struct Revealed {
 }
 
 /// Something that is wrong with a batch.
+#[allow(clippy::large_enum_variant, reason = "a handful for a batch")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Finding {
     /// It can be proven, here and now.

@@ -76,6 +76,7 @@ pub struct BadShare {
 }
 
 /// Proof of an offence.
+#[allow(clippy::large_enum_variant, reason = "one at a time, and never kept in bulk")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Evidence {
     /// A leader signed two commitments for one view of one epoch.

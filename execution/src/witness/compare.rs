@@ -83,11 +83,14 @@ fn receipt_at(block: &ClaimedBlock, index: Option<U64>) -> Option<&ClaimedReceip
     block.receipts.get(usize::try_from(index?.to::<u64>()).ok()?)
 }
 
-/// Differences with what they are sorted by: place, those of the whole block last, and rank within it.
+/// What differences are sorted by: whether they are of the whole block, place, rank within it.
+type Rank = (bool, Option<Place>, u8);
+
+/// Differences with what they are sorted by.
 struct Found {
     /// Forced items of the block.
     items: usize,
-    found: Vec<((bool, Option<Place>, u8), Difference)>,
+    found: Vec<(Rank, Difference)>,
 }
 
 impl Found {

@@ -297,7 +297,9 @@ fn the_last_height_before_expiry_is_fine() {
 /// Forced envelopes: some of a set's, in any order, now and then one that is invalid, or the same twice.
 fn queues() -> impl Strategy<Value = Vec<Option<Candidate>>> {
     proptest::collection::vec((0u8..4, 0u64..3, 0u128..5, any::<bool>()), 0..8).prop_map(|items| {
-        let item = |(payer, nonce, tip, valid)| valid.then(|| candidate(payer, nonce, tip));
+        let item = |(payer, nonce, tip, valid): (u8, u64, u128, bool)| {
+            valid.then(|| candidate(payer, nonce, tip))
+        };
         items.into_iter().map(item).collect()
     })
 }

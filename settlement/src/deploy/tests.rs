@@ -41,7 +41,8 @@ fn addresses_follow_from_deployer_and_nonce() {
 fn parameters_that_the_contracts_refuse_are_refused_before() {
     L1Params::default().validate().expect("the defaults");
     L1Params::development().validate().expect("those of development networks");
-    let change: [(&str, fn(&mut L1Params)); 6] = [
+    type Change = (&'static str, fn(&mut L1Params));
+    let change: [Change; 6] = [
         ("forcedDeadlineBlocks", |p| p.forced_deadline_blocks = p.forced_delay_blocks),
         ("forcedFallbackBlocks", |p| p.forced_fallback_blocks = p.forced_deadline_blocks),
         ("challengeWindowS", |p| p.challenge_window_s = 0),

@@ -206,7 +206,7 @@ fn what_is_wrong_inside_an_envelope_is_skipped_and_paid_for() {
             &network.genesis.params,
             &envelope.header,
             envelope.size_bytes(),
-            blindfold_wire::Prices::from(&commitment),
+            Prices::from(&commitment),
             used_gas,
         )
         .wei;

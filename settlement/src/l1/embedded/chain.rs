@@ -47,6 +47,7 @@ pub(super) struct Carried {
 }
 
 /// One thing that happened to the chain, from which it can be done again.
+#[allow(clippy::large_enum_variant, reason = "one at a time")]
 #[derive(Clone, Debug)]
 pub(super) enum Event {
     /// A block of these transactions, with this header.

@@ -29,7 +29,7 @@ impl Sink for Disk {
         }
         files.journal.extend_from_slice(entry);
         files.entries += 1;
-        let full = files.snapshot_every.is_some_and(|every| files.entries % every == 0);
+        let full = files.snapshot_every.is_some_and(|every| files.entries.is_multiple_of(every));
         Ok(if full { Wanted::Snapshot } else { Wanted::Nothing })
     }
 
