@@ -183,7 +183,7 @@ impl DevL1 {
             forced_fallback_blocks: genesis.params.forced_deadline_blocks.saturating_mul(4),
             ..match self.l1.kind() {
                 Kind::Rpc => L1Params::default(),
-                Kind::Embedded | Kind::Anvil => quick_windows(),
+                Kind::Embedded | Kind::Anvil => L1Params::development(),
             }
         };
         let table = leader_table(genesis)?;
@@ -269,19 +269,6 @@ impl DevL1 {
     #[cfg(feature = "demo")]
     pub(in crate::cli) fn parts(&self) -> (&Runtime, &SharedL1, &SigningKey, &DeploymentPlan, u64) {
         (&self.runtime, &self.l1, &self.deployer, &self.plan, self.from_block)
-    }
-}
-
-/// Windows of seconds where real ones take days.
-pub(super) fn quick_windows() -> L1Params {
-    L1Params {
-        challenge_window_s: 30,
-        evidence_window_s: 3_600,
-        exit_delay_s: 7_200,
-        output_window_s: 30,
-        prove_window_s: 30,
-        reveal_delay_blocks: 1,
-        ..L1Params::default()
     }
 }
 
