@@ -165,11 +165,11 @@ fn forced_envelopes_come_first_and_decide_nonces() {
     assert_eq!(verdict(&too_soon, &[low.clone(), next.clone(), other.clone()]), Verdict::Valid);
     assert_eq!(verdict(&too_soon, &[next.clone(), low.clone()]), error(0));
     let expired = Candidate { expiry_height: 4, ..low.clone() };
-    assert_eq!(verdict(&[Some(expired)], &[other.clone()]), Verdict::Valid);
+    assert_eq!(verdict(&[Some(expired)], std::slice::from_ref(&other)), Verdict::Valid);
     let poor = Candidate { max_charge: U256::from(21), ..low.clone() };
     assert_eq!(verdict(&[Some(poor)], &[]), Verdict::Valid);
     let twice = [Some(low.clone()), Some(low.clone())];
-    assert_eq!(verdict(&twice, &[low.clone()]), Verdict::Valid);
+    assert_eq!(verdict(&twice, std::slice::from_ref(&low)), Verdict::Valid);
     assert!(matches!(verdict(&twice, &[low.clone(), low]), Verdict::Invalid(_)));
 }
 
@@ -185,9 +185,9 @@ fn envelopes_must_pay_for_their_posting() {
     let short = Candidate { max_fee_per_gas: least - 1, ..exact.clone() };
     let block = || forced.block(71, items(&[2, 3, 4]));
     let verdict = |body: &[Candidate]| forced.verdict(block(), &[], body);
-    assert_eq!(verdict(&[exact.clone()]), Verdict::Valid);
+    assert_eq!(verdict(std::slice::from_ref(&exact)), Verdict::Valid);
     let underpriced = OrderError::Underpriced { position: 0 };
-    assert_eq!(verdict(&[short.clone()]), Verdict::Invalid(underpriced.into()));
+    assert_eq!(verdict(std::slice::from_ref(&short)), Verdict::Invalid(underpriced.into()));
     // A forced one is no exception: it has no position.
     assert_eq!(forced.verdict(block(), &[Some(short.clone())], &[]), Verdict::Valid);
     let body = [exact.clone()];
