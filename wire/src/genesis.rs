@@ -20,6 +20,7 @@ use crate::{
 };
 
 pub use crate::params::ChainParams;
+use crate::params::MAX_SETTLED_BLOCK_BYTES;
 
 /// Upper bound of an encoded genesis document, in bytes.
 pub const MAX_GENESIS_BYTES: usize = 16 << 20;
@@ -249,6 +250,13 @@ impl Genesis {
     /// The first check that fails.
     pub fn validate(&self) -> Result<(), GenesisError> {
         self.params.validate()?;
+        let is_settled = self.settlement != Address::ZERO;
+        if is_settled && self.params.max_block_bytes > MAX_SETTLED_BLOCK_BYTES {
+            return Err(GenesisError::Params {
+                name: "maxBlockBytes",
+                reason: "must not exceed 700000 with a settlement contract: a height must fit one batch",
+            });
+        }
         self.validate_members()?;
         if !self.alloc.is_sorted_by(|a, b| a.address < b.address) {
             return Err(GenesisError::EntryOrder("alloc"));

@@ -68,6 +68,10 @@ pub struct ChainParams {
     pub l1_gas_per_byte: u64,
 }
 
+/// Largest encoded block of a chain with settlement, in bytes: whatever its envelopes hold, a height must fit the
+/// blobs of one L1 transaction, or nothing after it could ever be posted.
+pub const MAX_SETTLED_BLOCK_BYTES: u64 = 700_000;
+
 impl Default for ChainParams {
     fn default() -> Self {
         Self {
@@ -98,6 +102,12 @@ impl Default for ChainParams {
 }
 
 impl ChainParams {
+    /// The same for a chain with settlement: blocks are at most [`MAX_SETTLED_BLOCK_BYTES`] long.
+    #[must_use]
+    pub fn settled(self) -> Self {
+        Self { max_block_bytes: self.max_block_bytes.min(MAX_SETTLED_BLOCK_BYTES), ..self }
+    }
+
     /// Checks every range.
     ///
     /// # Errors

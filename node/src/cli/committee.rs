@@ -80,7 +80,10 @@ pub fn run(command: CommitteeCommand) -> Result<ExitCode> {
         followers: args.followers,
         seed,
         settlement: args.settlement.unwrap_or_default(),
-        params: ChainParams::default(),
+        params: match args.settlement {
+            Some(_) => ChainParams::default().settled(),
+            None => ChainParams::default(),
+        },
         alloc: args.fund.into_iter().collect(),
         escrow: args.escrow.into_iter().collect(),
     };

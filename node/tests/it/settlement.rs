@@ -53,6 +53,7 @@ impl Settled {
         let mut network = Network::prepare(4, funded);
         network.genesis.settlement = plan.settlement_address();
         network.change_params(|params| {
+            *params = params.clone().settled();
             params.forced_delay_blocks = 2;
             params.forced_deadline_blocks = 400;
             params.max_l1_lag_blocks = 120;

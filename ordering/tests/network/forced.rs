@@ -11,6 +11,7 @@ const DELAY: u64 = 2;
 async fn world(context: &Context) -> World {
     World::with(context, 4, 20, |genesis| {
         genesis.settlement = Address::repeat_byte(0x5e);
+        genesis.params = genesis.params.clone().settled();
         genesis.params.forced_delay_blocks = DELAY;
         genesis.params.max_l1_lag_blocks = 16;
     })

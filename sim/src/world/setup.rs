@@ -62,7 +62,7 @@ pub fn genesis(plan: &Plan) -> (Genesis, Vec<MemberSecrets>) {
             leader_timeout_ms: LEADER_TIMEOUT_MS,
             certification_timeout_ms: 1_000,
             idle_block_interval_ms: 250,
-            ..ChainParams::default()
+            ..ChainParams::default().settled()
         },
         committee: dealt.info,
         alloc: wallets.iter().map(|(address, _)| account(address)).collect(),

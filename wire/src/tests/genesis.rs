@@ -11,6 +11,16 @@ fn committees_of_every_small_size_are_valid() {
 }
 
 #[test]
+fn with_settlement_every_height_must_fit_a_batch() {
+    let mut genesis = FOUR.genesis.clone();
+    genesis.settlement = Address::repeat_byte(1);
+    genesis.params = genesis.params.settled();
+    assert_eq!(genesis.validate(), Ok(()));
+    genesis.params.max_block_bytes += 1;
+    assert!(genesis.validate().is_err());
+}
+
+#[test]
 fn inconsistent_documents_are_refused() {
     type Change = fn(&mut Genesis);
     let cases: &[(&str, Change)] = &[
@@ -26,6 +36,7 @@ fn inconsistent_documents_are_refused() {
         ("possession", |g| {
             g.committee.members[2].vote_key_pop = g.committee.members[1].vote_key_pop
         }),
+        ("a block that fits no batch", |g| g.settlement = Address::repeat_byte(1)),
         ("low threshold", |g| g.committee.threshold = 2),
         ("high threshold", |g| g.committee.threshold = 4),
         ("y", |g| g.committee.y = TestCommittee::new(4, 9).genesis.committee.y),

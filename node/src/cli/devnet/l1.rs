@@ -163,7 +163,7 @@ impl DevL1 {
 
     /// Chain parameters for an L1 with a block a second, so that everything about it shows within a minute.
     pub(super) fn chain_params(&self) -> ChainParams {
-        let params = ChainParams::default();
+        let params = ChainParams::default().settled();
         match self.l1.kind() {
             Kind::Rpc => params,
             Kind::Embedded | Kind::Anvil => ChainParams {
