@@ -238,11 +238,12 @@ impl World<'_> {
                     due.push_back(index);
                 }
             }
-            let height = self.highest();
+            // Time has passed since, where members were started or spoken to.
+            let (height, looked_ms) = (self.highest(), self.now_ms());
             if let Some(recovery) = &mut self.recovery
                 && height > recovery.height
             {
-                recovery.next_ms.get_or_insert(now_ms);
+                recovery.next_ms.get_or_insert(looked_ms);
             }
             let recovered = self.recovery.as_ref().is_none_or(|it| it.next_ms.is_some());
             let settled = turns.is_empty() && due.is_empty() && recovered;

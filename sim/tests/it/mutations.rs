@@ -15,8 +15,9 @@ use blindfold_sim::{
 use blindfold_wire::{Opening, SkipReason, TxStatus};
 use std::collections::BTreeSet;
 
-/// A seed with all members up and a calm network.
-const HONEST_SEED: u64 = 0;
+/// A seed with all members up and a calm network, in which no view is lost: a proposal that does not become final
+/// would make early releasers double ones.
+const HONEST_SEED: u64 = 120;
 
 fn broken(plan: Plan, mutation: Mutation) -> (Observation, BTreeSet<Property>) {
     let outcome = run(&plan.with_mutation(mutation));
