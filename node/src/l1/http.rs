@@ -1,16 +1,19 @@
 //! A node behind a URL.
 
-use std::{sync::Arc, time::Duration};
-
-use alloy_rpc_client::ClientBuilder;
-use alloy_transport::{
-    RpcError, TransportError,
-    layers::{RetryBackoffLayer, RetryPolicy},
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
 };
+
+use alloy_json_rpc::{RequestPacket, ResponsePacket};
+use alloy_rpc_client::RpcClient;
+use alloy_transport::{RpcError, TransportError, TransportErrorKind, TransportFut};
 use alloy_transport_http::Http;
 use async_trait::async_trait;
 use blindfold_settlement::l1::{Beacon, L1Error, MAX_BEACON_BYTES, RpcL1};
 use futures::StreamExt as _;
+use tower::Service;
 
 /// How a node is reached.
 #[derive(Clone, Debug)]
@@ -42,8 +45,8 @@ impl Default for HttpOptions {
     }
 }
 
-/// Compute units a second that the retry layer would hold calls back for; we set no such limit.
-const NO_RATE_LIMIT: u64 = u64::MAX;
+/// Longest pause before a call is tried again, whatever the node asks for.
+const MAX_PAUSE: Duration = Duration::from_secs(10);
 
 /// Connects to an Ethereum node. `https` is verified by the system's trusted roots.
 ///
@@ -62,11 +65,12 @@ pub async fn connect(url: &str, options: &HttpOptions) -> Result<RpcL1, L1Error>
     };
     let url = parse(url)?;
     let is_local = url.host_str().is_some_and(|host| host == "localhost" || host == "127.0.0.1");
-    let backoff_ms = u64::try_from(options.backoff.as_millis()).unwrap_or(u64::MAX);
-    let retry =
-        RetryBackoffLayer::new_with_policy(options.retries, backoff_ms, NO_RATE_LIMIT, Unreachable);
-    let rpc =
-        ClientBuilder::default().layer(retry).transport(Http::with_client(client, url), is_local);
+    let transport = Retrying {
+        inner: Http::with_client(client, url),
+        retries: options.retries,
+        backoff: options.backoff,
+    };
+    let rpc = RpcClient::new(transport, is_local);
     RpcL1::connect(rpc, options.chain_id, beacon).await
 }
 
@@ -93,22 +97,54 @@ fn http_client(options: &HttpOptions) -> Result<reqwest::Client, L1Error> {
 
 /// Tries again when the node was not reached or asked for it. A transaction may so be sent twice; a node
 /// that has it already says so, and that is no fault.
-#[derive(Clone, Copy, Debug)]
-struct Unreachable;
+#[derive(Clone)]
+struct Retrying {
+    inner: Http<reqwest::Client>,
+    retries: u32,
+    backoff: Duration,
+}
 
-impl RetryPolicy for Unreachable {
-    fn should_retry(&self, error: &TransportError) -> bool {
-        match error {
-            RpcError::Transport(kind) => {
-                kind.is_retry_err()
-                    || matches!(kind, alloy_transport::TransportErrorKind::Custom(_))
-            }
-            _ => false,
-        }
+fn should_retry(error: &TransportError) -> bool {
+    // What the HTTP client itself reports (no connection, time is over) is `Custom`.
+    matches!(error, RpcError::Transport(kind)
+        if kind.is_retry_err() || matches!(kind, TransportErrorKind::Custom(_)))
+}
+
+/// How long the node wants to be left alone, if it says so.
+const fn asked_for(error: &TransportError) -> Option<Duration> {
+    match error {
+        RpcError::Transport(TransportErrorKind::HttpErrorWithRetryAfter {
+            retry_after, ..
+        }) => Some(*retry_after),
+        _ => None,
+    }
+}
+
+impl Service<RequestPacket> for Retrying {
+    type Response = ResponsePacket;
+    type Error = TransportError;
+    type Future = TransportFut<'static>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
+        Poll::Ready(Ok(()))
     }
 
-    fn backoff_hint(&self, _: &TransportError) -> Option<Duration> {
-        None
+    fn call(&mut self, packet: RequestPacket) -> Self::Future {
+        let Self { mut inner, retries, backoff } = self.clone();
+        Box::pin(async move {
+            let mut pause = backoff;
+            for _ in 0..retries {
+                match inner.call(packet.clone()).await {
+                    Err(error) if should_retry(&error) => {
+                        let asked = asked_for(&error).unwrap_or_default();
+                        tokio::time::sleep(pause.max(asked).min(MAX_PAUSE)).await;
+                        pause = pause.saturating_mul(2);
+                    }
+                    result => return result,
+                }
+            }
+            inner.call(packet).await
+        })
     }
 }
 

@@ -58,8 +58,9 @@ pub const CONTRACTS: [&str; 8] = [
 /// Place of the inbox among [`CONTRACTS`].
 const INBOX: u64 = 4;
 
-/// Members the contracts can hold, because their keys are checked in one transaction.
-pub const MAX_L1_MEMBERS: usize = 64;
+/// Members of a first committee: their keys are arguments of the registry's creation, whose code EIP-3860
+/// limits to 49,152 bytes. (A later committee may have 64.)
+pub const MAX_GENESIS_MEMBERS: usize = 32;
 
 /// Domain of a leaf of the schedule tree.
 const SCHEDULE_LEAF: &[u8] = b"BLINDFOLD-V1/schedule-leaf/";
@@ -165,8 +166,10 @@ pub enum DeployError {
         /// What is wrong with it.
         reason: &'static str,
     },
-    /// More members than the contracts hold.
-    #[error("the contracts hold {MAX_L1_MEMBERS} members, the genesis document has {0}")]
+    /// More members than can be deployed with.
+    #[error(
+        "the contracts can be deployed with {MAX_GENESIS_MEMBERS} members, the genesis document has {0}"
+    )]
     TooManyMembers(usize),
     /// The genesis document names another settlement contract than the plan's.
     #[error("the genesis document names {named} as settlement, the plan says {planned}")]
@@ -270,7 +273,7 @@ pub fn genesis_committee(
 ) -> Result<CommitteeRegistry::GenesisCommittee, DeployError> {
     let committee = &genesis.committee;
     let count = committee.members.len();
-    if count > MAX_L1_MEMBERS {
+    if count > MAX_GENESIS_MEMBERS {
         return Err(DeployError::TooManyMembers(count));
     }
     let key = |member, what| move |source| DeployError::Key { member, what, source };
