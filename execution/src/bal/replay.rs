@@ -1,9 +1,8 @@
 //! Execution along a block access list that somebody gave: parallel, without speculation, and checked.
 
 use std::num::NonZeroUsize;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use alloy_primitives::B256;
 use blindfold_wire::{ChainParams, Genesis, OpenedBatch};
@@ -12,8 +11,8 @@ use super::index::{Before, Index};
 use super::list::{AccessListError, BlockAccessList};
 use crate::access::AccessRecord;
 use crate::evm::{
-    BlockFacts, Body, CodeCache, Decoded, Executed, InOrder, Job, JobResult, Messages, assemble,
-    decode_in_order,
+    BlockFacts, Body, CodeCache, Engine, Executed, Finished, InOrder, Job, JobResult, Parallel,
+    ParallelExecutor, Run, Sequential, Transaction, assemble,
 };
 use crate::executor::{BlockContext, ExecutionError, Executor};
 use crate::state::{Overlay, StateDiff, StateView, StoreError};
@@ -21,9 +20,6 @@ use crate::unsealed::{ExecutionParent, UnsealedBlock};
 
 /// Positions that a thread takes at a time. Few: they differ much in cost.
 const TAKEN_AT_ONCE: usize = 2;
-
-/// Messages that a thread decodes at least: fewer are not worth one.
-const DECODED_AT_ONCE: usize = 8;
 
 /// What a hint turned out to be worth.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,25 +46,48 @@ pub enum HintFault {
     },
 }
 
-/// Executes blocks along access lists that peers gave, and in the ordinary way where they are wrong.
+/// Executes blocks along access lists that peers gave, and in the ordinary way where they are wrong. Where
+/// going along a list cannot pay (on one thread, or where the calls are cheap), positions run in order, and the
+/// list that comes of it is compared.
 #[derive(Clone, Debug)]
 pub struct BalExecutor {
     chain_id: u64,
     params: Arc<ChainParams>,
     codes: CodeCache,
-    threads: NonZeroUsize,
+    engine: Parallel,
+    /// Goes along a list whether it pays or not. For tests.
+    forced: bool,
 }
 
 impl BalExecutor {
-    /// An executor for the chain of this genesis, on so many threads.
+    /// An executor for the chain of this genesis, on so many threads of its own.
     #[must_use]
     pub fn new(genesis: &Genesis, threads: NonZeroUsize) -> Self {
+        Self::on(genesis, Parallel::new(threads.get(), CodeCache::default()))
+    }
+
+    /// An executor on the threads of another, which also knows what calls cost.
+    #[must_use]
+    pub fn sharing(genesis: &Genesis, executor: &ParallelExecutor) -> Self {
+        Self::on(genesis, executor.engine().clone())
+    }
+
+    fn on(genesis: &Genesis, engine: Parallel) -> Self {
         Self {
             chain_id: genesis.chain_id,
             params: Arc::new(genesis.params.clone()),
-            codes: CodeCache::default(),
-            threads,
+            codes: engine.codes().clone(),
+            engine,
+            forced: false,
         }
+    }
+
+    /// Has it go along every list, whether it pays or not.
+    #[cfg(any(test, feature = "testkit"))]
+    #[must_use]
+    pub const fn forced(mut self) -> Self {
+        self.forced = true;
+        self
     }
 
     /// Executes `batch` on top of `parent` along `hint`, the encoded access list that somebody gave for it, and
@@ -87,24 +106,69 @@ impl BalExecutor {
     ) -> Result<(UnsealedBlock, HintUse), ExecutionError> {
         let execute = || ordinary.begin(parent, batch.certified(), context)?.finish(batch);
         let list = match BlockAccessList::decode(hint, batch.items().len()) {
-            Ok(list) => list,
+            Ok(list) => Arc::new(list),
             Err(fault) => {
                 let block = execute()?;
                 return Ok((block, HintUse::Wrong(fault.into())));
             }
         };
-        if let Some(block) = self.follow(parent, batch, context, &list)? {
-            return Ok((block, HintUse::Followed));
-        }
-        let block = execute()?;
-        let computed = block.access().map(BlockAccessList::of).unwrap_or_default().hash();
-        let given = list.hash();
-        let used = match given == computed {
-            // It was right, and something else stood in the way: an order that goes beyond the block's gas.
+        // What a list names is loaded; more than a block can pay for is not.
+        let affordable =
+            list.items() <= most_items(self.params.block_gas_limit, batch.items().len());
+        let several = self.engine.threads() > 1 || self.forced;
+        let block = match affordable && several {
+            true => {
+                let prepared = self.prepare(parent, batch, context)?;
+                if !self.forced && !self.engine.pays_along(&prepared.jobs) {
+                    self.in_order(parent, batch, prepared)?
+                } else if let Some(block) = self.follow(parent, batch, prepared, &list)? {
+                    return Ok((block, HintUse::Followed));
+                } else {
+                    execute()?
+                }
+            }
+            false => execute()?,
+        };
+        let computed = block.access().map(BlockAccessList::of).unwrap_or_default();
+        let used = match computed == *list {
+            // It was right. Either nothing was to be gained by it, or something else stood in the way: an order
+            // that goes beyond the block's gas.
             true => HintUse::Followed,
-            false => HintUse::Wrong(HintFault::Differs { given, computed }),
+            false => {
+                let (given, computed) = (list.hash(), computed.hash());
+                HintUse::Wrong(HintFault::Differs { given, computed })
+            }
         };
         Ok((block, used))
+    }
+
+    fn prepare(
+        &self,
+        parent: &ExecutionParent,
+        batch: &OpenedBatch,
+        context: &BlockContext,
+    ) -> Result<Prepared, ExecutionError> {
+        let (tip, order) = (parent.height, batch.certified());
+        let facts = assemble::facts_of(tip, order, context, self.chain_id, &self.params)?;
+        let decode = |messages| self.engine.decode(messages, self.chain_id);
+        let (jobs, held) = assemble::prepare(batch.items(), &facts, decode);
+        Ok(Prepared { facts, jobs, held })
+    }
+
+    /// The block, executed without the list.
+    fn in_order(
+        &self,
+        parent: &ExecutionParent,
+        batch: &OpenedBatch,
+        prepared: Prepared,
+    ) -> Result<UnsealedBlock, ExecutionError> {
+        let Prepared { facts, jobs, held } = prepared;
+        let mut overlay = Overlay::new(Arc::clone(&parent.view));
+        overlay.record_access();
+        let run = Run { params: Arc::clone(&self.params), facts, overlay };
+        let engine = Sequential { codes: self.codes.clone() };
+        let Finished { results, diff, access } = engine.run(run, jobs)?;
+        Ok(unsealed(batch, facts, held, results, diff, access.unwrap_or_default()))
     }
 
     /// The block, if the list is its list.
@@ -112,28 +176,24 @@ impl BalExecutor {
         &self,
         parent: &ExecutionParent,
         batch: &OpenedBatch,
-        context: &BlockContext,
-        list: &BlockAccessList,
+        prepared: Prepared,
+        list: &Arc<BlockAccessList>,
     ) -> Result<Option<UnsealedBlock>, ExecutionError> {
-        // What a list names is loaded; more than a block can pay for is not.
-        if list.items() > most_items(self.params.block_gas_limit, batch.items().len()) {
-            return Ok(None);
-        }
-        let (tip, order) = (parent.height, batch.certified());
-        let facts = assemble::facts_of(tip, order, context, self.chain_id, &self.params)?;
-        let decode = |messages| self.decode(messages);
-        let (jobs, held) = assemble::prepare(batch.items(), &facts, decode);
+        let Prepared { facts, jobs, held } = prepared;
         let view = Arc::clone(&parent.view);
-        let run = Along {
-            params: &self.params,
-            facts: &facts,
-            codes: &self.codes,
+        let along = Along {
+            params: Arc::clone(&self.params),
+            facts,
+            codes: self.codes.clone(),
             view: Arc::clone(&view),
-            index: Arc::new(Index::load(list, view.as_ref(), self.threads)?),
+            index: Arc::new(Index::load(list, &view, &self.engine)?),
+            done: jobs.iter().map(|_| OnceLock::new()).collect(),
+            jobs,
+            failed: AtomicBool::new(false),
         };
         // A wrong list may lead anywhere, also to an error. What is really in the way shows in the ordinary
         // execution.
-        let Ok(done) = run.all(&jobs, self.threads) else { return Ok(None) };
+        let Some((jobs, done)) = along.all(&self.engine) else { return Ok(None) };
         if !fits(&jobs, &done, &facts) {
             return Ok(None);
         }
@@ -149,34 +209,33 @@ impl BalExecutor {
         }
         // By induction over the positions: the first one ran on the parent state, so what it left behind is
         // right; the list says the same, so the second one ran on the right state; and so on.
-        if BlockAccessList::of(&access) != *list {
+        if BlockAccessList::of(&access) != **list {
             return Ok(None);
         }
         let diff = joined(view.as_ref(), diffs)?;
-        let results = assemble::results(batch.items(), held, results, facts.base_fee_wei);
-        let (commitment, opening_root) = (order.digest(), batch.opening_root());
-        let (diff, access) = (Arc::new(diff), Arc::new(access));
-        let executed = Executed { facts, commitment, opening_root, results, diff, access };
-        Ok(Some(UnsealedBlock::new(executed)))
+        Ok(Some(unsealed(batch, facts, held, results, diff, access)))
     }
+}
 
-    /// Decodes messages and recovers their senders, on all threads.
-    fn decode(&self, messages: Messages) -> Vec<Decoded> {
-        let share = messages.len().div_ceil(self.threads.get()).max(DECODED_AT_ONCE);
-        let decode = |share: &[(Vec<u8>, u64)]| decode_in_order(share.to_vec(), self.chain_id);
-        thread::scope(|scope| {
-            let mut shares = messages.chunks(share);
-            let first = shares.next().unwrap_or_default();
-            let helpers: Vec<_> =
-                shares.map(|share| (share, scope.spawn(move || decode(share)))).collect();
-            let mut decoded = decode(first);
-            for (share, helper) in helpers {
-                // Of a thread that panicked: the same again, where it is seen.
-                decoded.extend(helper.join().unwrap_or_else(|_| decode(share)));
-            }
-            decoded
-        })
-    }
+/// A block ready to run.
+struct Prepared {
+    facts: BlockFacts,
+    jobs: Vec<Job>,
+    held: Vec<Option<Transaction>>,
+}
+
+fn unsealed(
+    batch: &OpenedBatch,
+    facts: BlockFacts,
+    held: Vec<Option<Transaction>>,
+    results: Vec<JobResult>,
+    diff: StateDiff,
+    access: AccessRecord,
+) -> UnsealedBlock {
+    let results = assemble::results(batch.items(), held, results, facts.base_fee_wei);
+    let (commitment, opening_root) = (batch.certified().digest(), batch.opening_root());
+    let (diff, access) = (Arc::new(diff), Arc::new(access));
+    UnsealedBlock::new(Executed { facts, commitment, opening_root, results, diff, access })
 }
 
 /// Accounts and slots that a block can access: each costs gas (EIP-7928), but for those that belong to an
@@ -210,50 +269,51 @@ struct Done {
 }
 
 /// A block being executed along a list.
-struct Along<'a> {
-    params: &'a Arc<ChainParams>,
-    facts: &'a BlockFacts,
-    codes: &'a CodeCache,
+struct Along {
+    params: Arc<ChainParams>,
+    facts: BlockFacts,
+    codes: CodeCache,
     view: Arc<dyn StateView>,
     index: Arc<Index>,
+    jobs: Vec<Job>,
+    done: Vec<OnceLock<Done>>,
+    /// A position failed: the rest need not run.
+    failed: AtomicBool,
 }
 
-impl Along<'_> {
-    /// Every position, each on the state that the list gives for it.
-    fn all(&self, jobs: &[Job], threads: NonZeroUsize) -> Result<Vec<Done>, ExecutionError> {
-        let next = AtomicUsize::new(0);
-        let worker = || -> Result<Vec<(usize, Done)>, ExecutionError> {
-            let (params, codes) = (Arc::clone(self.params), self.codes.clone());
-            let mut evm = InOrder::new(params, *self.facts, self.overlay(0), codes, 0);
-            let mut done = Vec::new();
-            loop {
-                let from = next.fetch_add(TAKEN_AT_ONCE, Ordering::Relaxed);
-                let Some(rest) = jobs.get(from..).filter(|rest| !rest.is_empty()) else {
-                    return Ok(done);
-                };
-                for (position, job) in (from..).zip(rest.iter().take(TAKEN_AT_ONCE)) {
-                    evm.restart(self.overlay(position));
-                    let result = evm.job(job)?;
-                    let (diff, access) = evm.restart(self.overlay(position)).finish();
-                    let access = access.unwrap_or_default();
-                    done.push((position, Done { result, diff, access }));
-                }
+impl Along {
+    /// Every position, each on the state that the list gives for it; none if one of them failed.
+    fn all(self, engine: &Parallel) -> Option<(Vec<Job>, Vec<Done>)> {
+        let shares = self.jobs.len().div_ceil(TAKEN_AT_ONCE);
+        let along = Arc::new(self);
+        let (evms, work) = (Arc::clone(&along), Arc::clone(&along));
+        engine.share(shares, move || evms.evm(), move |evm, share| work.share(evm, share));
+        let Self { jobs, done, .. } = Arc::into_inner(along)?;
+        let done = done.into_iter().map(OnceLock::into_inner).collect::<Option<Vec<_>>>()?;
+        Some((jobs, done))
+    }
+
+    fn evm(&self) -> InOrder {
+        let (params, codes) = (Arc::clone(&self.params), self.codes.clone());
+        InOrder::new(params, self.facts, self.overlay(0), codes, 0)
+    }
+
+    fn share(&self, evm: &mut InOrder, share: usize) {
+        let first = share * TAKEN_AT_ONCE;
+        for (position, job) in self.jobs.iter().enumerate().skip(first).take(TAKEN_AT_ONCE) {
+            if self.failed.load(Ordering::Relaxed) {
+                return;
             }
-        };
-        let helpers = threads.get().min(jobs.len().div_ceil(TAKEN_AT_ONCE)).saturating_sub(1);
-        let mut done = thread::scope(|scope| {
-            let spawned: Vec<_> = (0..helpers).map(|_| scope.spawn(worker)).collect();
-            let mut done = worker()?;
-            for helper in spawned {
-                let helped = helper
-                    .join()
-                    .map_err(|_| ExecutionError::Evm("a thread panicked".to_owned()))?;
-                done.extend(helped?);
-            }
-            Ok::<_, ExecutionError>(done)
-        })?;
-        done.sort_unstable_by_key(|(position, _)| *position);
-        Ok(done.into_iter().map(|(_, done)| done).collect())
+            evm.restart(self.overlay(position));
+            let Ok(result) = evm.job(job) else {
+                self.failed.store(true, Ordering::Relaxed);
+                return;
+            };
+            let (diff, access) = evm.restart(self.overlay(position)).finish();
+            let access = access.unwrap_or_default();
+            // Each position is of one share.
+            let _ = self.done[position].set(Done { result, diff, access });
+        }
     }
 
     /// The state before a position, without changes.

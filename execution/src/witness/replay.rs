@@ -18,7 +18,7 @@ use super::file::{
 use super::report::{Difference, Location, ReplayReport};
 use super::state::{WitnessFault, WitnessState};
 use crate::bal::BlockAccessList;
-use crate::evm::{Engine as _, Finished, Run, Sequential, assemble, decode_in_order};
+use crate::evm::{Engine as _, Finished, Run, Sequential, assemble};
 use crate::executor::{BlockContext, ExecutionError};
 use crate::state::{Overlay, StateView, StoreError};
 
@@ -270,10 +270,10 @@ pub fn execute(
     let state = Arc::new(state);
     let mut overlay = Overlay::new(Arc::clone(&state) as Arc<dyn StateView>);
     overlay.record_access();
-    let decode = |messages| decode_in_order(messages, genesis.chain_id);
-    let (jobs, held) = assemble::prepare(batch.items(), &facts, decode);
     // An engine of its own: codes that others have read are not in this witness.
     let engine = Sequential::default();
+    let decode = |messages| engine.decode(messages, genesis.chain_id);
+    let (jobs, held) = assemble::prepare(batch.items(), &facts, decode);
     let run = Run { params: Arc::new(params.clone()), facts, overlay };
     let Finished { results, diff, access } = engine.run(run, jobs)?;
     let results = assemble::results(batch.items(), held, results, facts.base_fee_wei);
