@@ -165,7 +165,7 @@ pub(crate) fn access_list(data: &[u8]) -> bool {
     let Some(list) = canonical(data, decode, |list| list.encode().to_vec()) else { return false };
     let threads = NonZeroUsize::MIN;
     let ordinary = SequentialExecutor::new(&COMMITTEE.genesis);
-    let executor = BalExecutor::new(&COMMITTEE.genesis, threads);
+    let executor = BalExecutor::new(&COMMITTEE.genesis, threads).forced();
     let parent = ExecutionParent::of(&truth.state);
     let (block, used) = executor
         .execute_along(&ordinary, &parent, &truth.batch, &truth.context, data)

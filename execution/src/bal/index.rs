@@ -1,18 +1,20 @@
 //! The state between two positions, as an access list tells it.
 
-use std::num::NonZeroUsize;
-use std::sync::Arc;
-use std::thread;
+use std::sync::{Arc, OnceLock};
 
 use alloy_eip7928::{AccountChanges, BlockAccessIndex};
 use alloy_primitives::map::{AddressMap, B256Map, U256Map};
 use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
 
 use super::list::BlockAccessList;
+use crate::evm::Parallel;
 use crate::state::{Account, StateView, StoreError};
 
-/// Accounts that a thread loads at least: fewer are not worth one.
+/// Accounts that a thread loads at a time.
 const LOADED_AT_ONCE: usize = 64;
+
+/// What came of loading them.
+type Loaded = Result<Vec<(Address, Listed)>, StoreError>;
 
 /// Values by the index at which they came to be, ascending.
 struct Changes<T>(Vec<(u64, T)>);
@@ -81,29 +83,34 @@ pub(super) struct Index {
 }
 
 impl Index {
-    /// Loads what a list names, on so many threads.
+    /// Loads what a list names, on all threads of an engine.
     pub(super) fn load(
-        list: &BlockAccessList,
-        parent: &dyn StateView,
-        threads: NonZeroUsize,
+        list: &Arc<BlockAccessList>,
+        parent: &Arc<dyn StateView>,
+        engine: &Parallel,
     ) -> Result<Self, StoreError> {
-        let load = |share: &[AccountChanges]| -> Result<Vec<(Address, Listed)>, StoreError> {
-            share.iter().map(|listed| Ok((listed.address, Listed::load(listed, parent)?))).collect()
+        let load = |list: &BlockAccessList, parent: &dyn StateView, share: usize| -> Loaded {
+            let of_share = list.accounts().iter().skip(share * LOADED_AT_ONCE).take(LOADED_AT_ONCE);
+            of_share.map(|listed| Ok((listed.address, Listed::load(listed, parent)?))).collect()
         };
-        let share = list.accounts().len().div_ceil(threads.get()).max(LOADED_AT_ONCE);
+        let shares = list.accounts().len().div_ceil(LOADED_AT_ONCE);
+        let loaded: Arc<Vec<OnceLock<Loaded>>> =
+            Arc::new((0..shares).map(|_| OnceLock::new()).collect());
+        let (to, from, state) = (Arc::clone(&loaded), Arc::clone(list), Arc::clone(parent));
+        engine.share(
+            shares,
+            || (),
+            move |(), share| {
+                // Each share is taken once.
+                let _ = to[share].set(load(&from, state.as_ref(), share));
+            },
+        );
         let mut accounts = AddressMap::default();
-        thread::scope(|scope| {
-            let mut shares = list.accounts().chunks(share);
-            let first = shares.next().unwrap_or_default();
-            let helpers: Vec<_> =
-                shares.map(|share| (share, scope.spawn(move || load(share)))).collect();
-            accounts.extend(load(first)?);
-            for (share, helper) in helpers {
-                // Of a thread that panicked: the same again, where it is seen.
-                accounts.extend(helper.join().unwrap_or_else(|_| load(share))?);
-            }
-            Ok::<_, StoreError>(())
-        })?;
+        for (share, loaded) in Arc::into_inner(loaded).unwrap_or_default().into_iter().enumerate() {
+            // Of a thread that panicked: the same again, where it is seen.
+            let loaded = loaded.into_inner();
+            accounts.extend(loaded.unwrap_or_else(|| load(list, parent.as_ref(), share))?);
+        }
         let codes = list.accounts().iter().flat_map(|listed| &listed.code_changes);
         let codes = codes.map(|change| (keccak256(&change.new_code), change.new_code.clone()));
         Ok(Self { accounts, codes: codes.collect() })

@@ -13,10 +13,10 @@
 //! Nothing comes after the last position, so the largest index is the number of forced items and positions.
 //!
 //! The list of a block is not part of its header, so a list that somebody serves is a hint and no more.
-//! [`BalExecutor`] uses it as one: every position runs against the parent state and the values that the list
-//! gives for the positions before it, on any number of threads, without speculation; forced items likewise. If the accesses of that
-//! run make up the very list that was given, the values were those of an execution in order, by induction
-//! over the positions; if not, the list is wrong, and the block is executed in the ordinary way.
+//! [`BalExecutor`] uses it as one: every forced item and position runs against the parent state and the values
+//! that the list gives for those before it, on any number of threads, without speculation. If the accesses of
+//! that run make up the very list that was given, the values were those of an execution in order, by induction
+//! over the indices; if not, the list is wrong, and the block is executed in the ordinary way.
 
 mod build;
 mod index;

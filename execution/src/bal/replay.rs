@@ -1,9 +1,8 @@
 //! Execution along a block access list that somebody gave: parallel, without speculation, and checked.
 
 use std::num::NonZeroUsize;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use alloy_primitives::B256;
 use blindfold_wire::{ChainParams, Genesis, OpenedBatch, Prices};
@@ -12,18 +11,16 @@ use super::index::{Before, Index};
 use super::list::{AccessListError, BlockAccessList};
 use crate::access::AccessRecord;
 use crate::evm::{
-    BlockFacts, Body, CodeCache, Decoded, DoneForced, Executed, Forced, ForcedJob, ForcedRan,
-    InOrder, Job, JobResult, Messages, assemble, decode_in_order,
+    BlockFacts, Body, CodeCache, DoneForced, Engine, Executed, Finished, Forced, ForcedJob,
+    ForcedRan, InOrder, Job, JobResult, Parallel, ParallelExecutor, Run, Sequential, Transaction,
+    assemble,
 };
 use crate::executor::{BlockContext, ExecutionError, Executor};
 use crate::state::{Overlay, StateDiff, StateView, StoreError};
 use crate::unsealed::{ExecutionParent, UnsealedBlock};
 
-/// Positions that a thread takes at a time. Few: they differ much in cost.
+/// Steps that a thread takes at a time. Few: they differ much in cost.
 const TAKEN_AT_ONCE: usize = 2;
-
-/// Messages that a thread decodes at least: fewer are not worth one.
-const DECODED_AT_ONCE: usize = 8;
 
 /// What a hint turned out to be worth.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,25 +47,48 @@ pub enum HintFault {
     },
 }
 
-/// Executes blocks along access lists that peers gave, and in the ordinary way where they are wrong.
+/// Executes blocks along access lists that peers gave, and in the ordinary way where they are wrong. Where
+/// going along a list cannot pay (on one thread, or where the calls are cheap), everything runs in order, and the
+/// list that comes of it is compared.
 #[derive(Clone, Debug)]
 pub struct BalExecutor {
     chain_id: u64,
     params: Arc<ChainParams>,
     codes: CodeCache,
-    threads: NonZeroUsize,
+    engine: Parallel,
+    /// Goes along a list whether it pays or not. For tests.
+    always: bool,
 }
 
 impl BalExecutor {
-    /// An executor for the chain of this genesis, on so many threads.
+    /// An executor for the chain of this genesis, on so many threads of its own.
     #[must_use]
     pub fn new(genesis: &Genesis, threads: NonZeroUsize) -> Self {
+        Self::on(genesis, Parallel::new(threads.get(), CodeCache::default()))
+    }
+
+    /// An executor on the threads of another, which also knows what calls cost.
+    #[must_use]
+    pub fn sharing(genesis: &Genesis, executor: &ParallelExecutor) -> Self {
+        Self::on(genesis, executor.engine().clone())
+    }
+
+    fn on(genesis: &Genesis, engine: Parallel) -> Self {
         Self {
             chain_id: genesis.chain_id,
             params: Arc::new(genesis.params.clone()),
-            codes: CodeCache::default(),
-            threads,
+            codes: engine.codes().clone(),
+            engine,
+            always: false,
         }
+    }
+
+    /// Has it go along every list, whether it pays or not.
+    #[cfg(any(test, feature = "testkit"))]
+    #[must_use]
+    pub const fn forced(mut self) -> Self {
+        self.always = true;
+        self
     }
 
     /// Executes `batch` on top of `parent` along `hint`, the encoded access list that somebody gave for it, and
@@ -88,24 +108,70 @@ impl BalExecutor {
         let execute = || ordinary.begin(parent, batch.certified(), context)?.finish(batch);
         let indices = context.forced.items().len() + batch.items().len();
         let list = match BlockAccessList::decode(hint, indices) {
-            Ok(list) => list,
+            Ok(list) => Arc::new(list),
             Err(fault) => {
                 let block = execute()?;
                 return Ok((block, HintUse::Wrong(fault.into())));
             }
         };
-        if let Some(block) = self.follow(parent, batch, context, &list)? {
-            return Ok((block, HintUse::Followed));
-        }
-        let block = execute()?;
-        let computed = block.access().map(BlockAccessList::of).unwrap_or_default().hash();
-        let given = list.hash();
-        let used = match given == computed {
-            // It was right, and something else stood in the way: an order that goes beyond the block's gas.
+        // What a list names is loaded; more than a block can pay for is not.
+        let affordable = list.items() <= most_items(self.params.block_gas_limit, indices);
+        let several = self.engine.threads() > 1 || self.always;
+        let block = match affordable && several {
+            true => {
+                let prepared = self.prepare(parent, batch, context)?;
+                // Forced items are few: what is gained is gained by positions.
+                if !self.always && !self.engine.pays_along(&prepared.jobs) {
+                    self.in_order(parent, batch, prepared)?
+                } else if let Some(block) = self.follow(parent, batch, prepared, &list)? {
+                    return Ok((block, HintUse::Followed));
+                } else {
+                    execute()?
+                }
+            }
+            false => execute()?,
+        };
+        let computed = block.access().map(BlockAccessList::of).unwrap_or_default();
+        let used = match computed == *list {
+            // It was right. Either nothing was to be gained by it, or something else stood in the way: an order
+            // that goes beyond the block's gas.
             true => HintUse::Followed,
-            false => HintUse::Wrong(HintFault::Differs { given, computed }),
+            false => {
+                let (given, computed) = (list.hash(), computed.hash());
+                HintUse::Wrong(HintFault::Differs { given, computed })
+            }
         };
         Ok((block, used))
+    }
+
+    fn prepare(
+        &self,
+        parent: &ExecutionParent,
+        batch: &OpenedBatch,
+        context: &BlockContext,
+    ) -> Result<Prepared, ExecutionError> {
+        let (tip, order) = (parent.height, batch.certified());
+        let facts = assemble::facts_of(tip, order, context, self.chain_id, &self.params)?;
+        let forced = Forced::of(&context.forced, order.get(), self.chain_id)?;
+        let decode = |messages| self.engine.decode(messages, self.chain_id);
+        let (jobs, held) = assemble::prepare(batch.items(), Prices::from(order.get()), decode);
+        Ok(Prepared { facts, forced, jobs, held })
+    }
+
+    /// The block, executed without the list.
+    fn in_order(
+        &self,
+        parent: &ExecutionParent,
+        batch: &OpenedBatch,
+        prepared: Prepared,
+    ) -> Result<UnsealedBlock, ExecutionError> {
+        let Prepared { facts, forced, jobs, held } = prepared;
+        let mut overlay = Overlay::new(Arc::clone(&parent.view));
+        overlay.record_access();
+        let (forced, overlay, gas_used) = forced.run(&self.params, facts, overlay)?;
+        let run = Run { params: Arc::clone(&self.params), facts, overlay, gas_used };
+        let engine = Sequential { codes: self.codes.clone() };
+        Ok(unsealed(batch, facts, forced, held, engine.run(run, jobs)?))
     }
 
     /// The block, if the list is its list.
@@ -113,38 +179,33 @@ impl BalExecutor {
         &self,
         parent: &ExecutionParent,
         batch: &OpenedBatch,
-        context: &BlockContext,
-        list: &BlockAccessList,
+        prepared: Prepared,
+        list: &Arc<BlockAccessList>,
     ) -> Result<Option<UnsealedBlock>, ExecutionError> {
-        // What a list names is loaded; more than a block can pay for is not.
-        let indices = context.forced.items().len() + batch.items().len();
-        if list.items() > most_items(self.params.block_gas_limit, indices) {
-            return Ok(None);
-        }
-        let (tip, order) = (parent.height, batch.certified());
-        let facts = assemble::facts_of(tip, order, context, self.chain_id, &self.params)?;
-        let decode = |messages| self.decode(messages);
-        let forced = Forced::of(&context.forced, order.get(), self.chain_id)?;
-        let (jobs, held) = assemble::prepare(batch.items(), Prices::from(order.get()), decode);
-        let items = forced.jobs.iter().map(Step::Forced);
-        let steps: Vec<Step<'_>> = items.chain(jobs.iter().map(Step::Position)).collect();
+        let Prepared { facts, forced, jobs, held } = prepared;
         let view = Arc::clone(&parent.view);
-        let run = Along {
-            params: &self.params,
-            facts: &facts,
-            codes: &self.codes,
+        let steps = Steps { forced, jobs };
+        let along = Along {
+            params: Arc::clone(&self.params),
+            facts,
+            codes: self.codes.clone(),
             view: Arc::clone(&view),
-            index: Arc::new(Index::load(list, view.as_ref(), self.threads)?),
+            index: Arc::new(Index::load(list, &view, &self.engine)?),
+            done: (0..steps.count()).map(|_| OnceLock::new()).collect(),
+            steps,
+            failed: AtomicBool::new(false),
         };
         // A wrong list may lead anywhere, also to an error. What is really in the way shows in the ordinary
         // execution.
-        let Ok(done) = run.all(&steps, self.threads) else { return Ok(None) };
+        let Some((steps, done)) = along.all(&self.engine) else { return Ok(None) };
         if !fits(&steps, &done, &facts) {
             return Ok(None);
         }
+        let Steps { forced, jobs } = steps;
         let mut access = AccessRecord::default();
         let mut diffs = Vec::with_capacity(done.len());
-        let (mut ran, mut results) = (Vec::new(), Vec::with_capacity(jobs.len()));
+        let mut ran = Vec::with_capacity(forced.jobs.len());
+        let mut results = Vec::with_capacity(jobs.len());
         for Done { result, diff, access: at } in done {
             access.positions.extend(at.positions);
             access.codes.extend(at.codes);
@@ -155,51 +216,51 @@ impl BalExecutor {
                 StepResult::Position(result) => results.push(result),
             }
         }
-        // By induction over the positions: the first one ran on the parent state, so what it left behind is
+        // By induction over the steps: the first one ran on the parent state, so what it left behind is
         // right; the list says the same, so the second one ran on the right state; and so on.
-        if BlockAccessList::of(&access) != *list {
+        if BlockAccessList::of(&access) != **list {
             return Ok(None);
         }
         let diff = joined(view.as_ref(), diffs)?;
-        let forced = DoneForced { forced, ran };
-        let results = assemble::results(forced, batch.items(), held, results, facts.base_fee_wei);
-        let (commitment, opening_root) = (order.digest(), batch.opening_root());
-        let (diff, access) = (Arc::new(diff), Arc::new(access));
-        let executed = Executed { facts, commitment, opening_root, results, diff, access };
-        Ok(Some(UnsealedBlock::new(executed)))
-    }
-
-    /// Decodes messages and recovers their senders, on all threads.
-    fn decode(&self, messages: Messages) -> Vec<Decoded> {
-        let share = messages.len().div_ceil(self.threads.get()).max(DECODED_AT_ONCE);
-        let decode = |share: &[(Vec<u8>, u64)]| decode_in_order(share.to_vec(), self.chain_id);
-        thread::scope(|scope| {
-            let mut shares = messages.chunks(share);
-            let first = shares.next().unwrap_or_default();
-            let helpers: Vec<_> =
-                shares.map(|share| (share, scope.spawn(move || decode(share)))).collect();
-            let mut decoded = decode(first);
-            for (share, helper) in helpers {
-                // Of a thread that panicked: the same again, where it is seen.
-                decoded.extend(helper.join().unwrap_or_else(|_| decode(share)));
-            }
-            decoded
-        })
+        let finished = Finished { results, diff, access: Some(access) };
+        Ok(Some(unsealed(batch, facts, DoneForced { forced, ran }, held, finished)))
     }
 }
 
+/// A block ready to run.
+struct Prepared {
+    facts: BlockFacts,
+    forced: Forced,
+    jobs: Vec<Job>,
+    held: Vec<Option<Transaction>>,
+}
+
+fn unsealed(
+    batch: &OpenedBatch,
+    facts: BlockFacts,
+    forced: DoneForced,
+    held: Vec<Option<Transaction>>,
+    finished: Finished,
+) -> UnsealedBlock {
+    let Finished { results, diff, access } = finished;
+    let results = assemble::results(forced, batch.items(), held, results, facts.base_fee_wei);
+    let (commitment, opening_root) = (batch.certified().digest(), batch.opening_root());
+    let (diff, access) = (Arc::new(diff), Arc::new(access.unwrap_or_default()));
+    UnsealedBlock::new(Executed { facts, commitment, opening_root, results, diff, access })
+}
+
 /// Accounts and slots that a block can access: each costs gas (EIP-7928), but for those that belong to an
-/// envelope or a transaction anyway.
-fn most_items(gas_limit: u64, positions: usize) -> usize {
+/// envelope, a transaction or a forced item anyway.
+fn most_items(gas_limit: u64, steps: usize) -> usize {
     /// Sender, recipient, beneficiary, escrow, the payer's slots, and to spare.
     const FREE_ITEMS: usize = 16;
     let paid = gas_limit / alloy_eip7928::ITEM_COST as u64;
-    usize::try_from(paid).unwrap_or(usize::MAX).saturating_add(positions.saturating_mul(FREE_ITEMS))
+    usize::try_from(paid).unwrap_or(usize::MAX).saturating_add(steps.saturating_mul(FREE_ITEMS))
 }
 
 /// Whether no transaction's gas limit exceeds what those before it left of the block's gas: alone it cannot
 /// tell. Classes of a height never add up to so much.
-fn fits(steps: &[Step<'_>], done: &[Done], facts: &BlockFacts) -> bool {
+fn fits(steps: &Steps, done: &[Done], facts: &BlockFacts) -> bool {
     let mut gas_used = 0u64;
     steps.iter().zip(done).all(|(step, done)| {
         let room = facts.gas_limit.saturating_sub(gas_used);
@@ -218,6 +279,29 @@ fn fits(steps: &[Step<'_>], done: &[Done], facts: &BlockFacts) -> bool {
 enum Step<'a> {
     Forced(&'a ForcedJob),
     Position(&'a Job),
+}
+
+/// All of a block: its forced items, then its positions.
+struct Steps {
+    forced: Forced,
+    jobs: Vec<Job>,
+}
+
+impl Steps {
+    const fn count(&self) -> usize {
+        self.forced.jobs.len() + self.jobs.len()
+    }
+
+    fn get(&self, at: usize) -> Option<Step<'_>> {
+        match at.checked_sub(self.forced.jobs.len()) {
+            None => self.forced.jobs.get(at).map(Step::Forced),
+            Some(position) => self.jobs.get(position).map(Step::Position),
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = Step<'_>> {
+        self.forced.jobs.iter().map(Step::Forced).chain(self.jobs.iter().map(Step::Position))
+    }
 }
 
 enum StepResult {
@@ -242,61 +326,65 @@ struct Done {
 }
 
 /// A block being executed along a list.
-struct Along<'a> {
-    params: &'a Arc<ChainParams>,
-    facts: &'a BlockFacts,
-    codes: &'a CodeCache,
+struct Along {
+    params: Arc<ChainParams>,
+    facts: BlockFacts,
+    codes: CodeCache,
     view: Arc<dyn StateView>,
     index: Arc<Index>,
+    steps: Steps,
+    done: Vec<OnceLock<Done>>,
+    /// A step failed: the rest need not run.
+    failed: AtomicBool,
 }
 
-impl Along<'_> {
-    /// Every step, each on the state that the list gives for it.
-    fn all(&self, steps: &[Step<'_>], threads: NonZeroUsize) -> Result<Vec<Done>, ExecutionError> {
-        let next = AtomicUsize::new(0);
-        let worker = || -> Result<Vec<(usize, Done)>, ExecutionError> {
-            let (params, codes) = (Arc::clone(self.params), self.codes.clone());
-            let mut evm = InOrder::new(params, *self.facts, self.overlay(0), codes, 0);
-            let mut done = Vec::new();
-            loop {
-                let from = next.fetch_add(TAKEN_AT_ONCE, Ordering::Relaxed);
-                let Some(rest) = steps.get(from..).filter(|rest| !rest.is_empty()) else {
-                    return Ok(done);
-                };
-                for (position, step) in (from..).zip(rest.iter().take(TAKEN_AT_ONCE)) {
-                    evm.restart(self.overlay(position));
-                    let result = match step {
-                        Step::Forced(job) => StepResult::Forced(evm.forced(job)?),
-                        Step::Position(job) => StepResult::Position(evm.job(job)?),
-                    };
-                    let (diff, access) = evm.restart(self.overlay(position)).finish();
-                    let access = access.unwrap_or_default();
-                    done.push((position, Done { result, diff, access }));
-                }
+impl Along {
+    /// Every step, each on the state that the list gives for it; none if one of them failed.
+    fn all(self, engine: &Parallel) -> Option<(Steps, Vec<Done>)> {
+        let shares = self.steps.count().div_ceil(TAKEN_AT_ONCE);
+        let along = Arc::new(self);
+        let (evms, work) = (Arc::clone(&along), Arc::clone(&along));
+        engine.share(shares, move || evms.evm(), move |evm, share| work.share(evm, share));
+        let Self { steps, done, .. } = Arc::into_inner(along)?;
+        let done = done.into_iter().map(OnceLock::into_inner).collect::<Option<Vec<_>>>()?;
+        Some((steps, done))
+    }
+
+    fn evm(&self) -> InOrder {
+        let (params, codes) = (Arc::clone(&self.params), self.codes.clone());
+        InOrder::new(params, self.facts, self.overlay(0), codes, 0)
+    }
+
+    fn share(&self, evm: &mut InOrder, share: usize) {
+        let first = share * TAKEN_AT_ONCE;
+        for at in first..first.saturating_add(TAKEN_AT_ONCE) {
+            // The last share may be a smaller one.
+            let (Some(step), Some(place)) = (self.steps.get(at), self.done.get(at)) else { return };
+            if self.failed.load(Ordering::Relaxed) {
+                return;
             }
-        };
-        let helpers = threads.get().min(steps.len().div_ceil(TAKEN_AT_ONCE)).saturating_sub(1);
-        let mut done = thread::scope(|scope| {
-            let spawned: Vec<_> = (0..helpers).map(|_| scope.spawn(worker)).collect();
-            let mut done = worker()?;
-            for helper in spawned {
-                let helped = helper
-                    .join()
-                    .map_err(|_| ExecutionError::Evm("a thread panicked".to_owned()))?;
-                done.extend(helped?);
-            }
-            Ok::<_, ExecutionError>(done)
-        })?;
-        done.sort_unstable_by_key(|(position, _)| *position);
-        Ok(done.into_iter().map(|(_, done)| done).collect())
+            evm.restart(self.overlay(at));
+            let result = match step {
+                Step::Forced(job) => evm.forced(job).map(StepResult::Forced),
+                Step::Position(job) => evm.job(job).map(StepResult::Position),
+            };
+            let Ok(result) = result else {
+                self.failed.store(true, Ordering::Relaxed);
+                return;
+            };
+            let (diff, access) = evm.restart(self.overlay(at)).finish();
+            let access = access.unwrap_or_default();
+            // Each step is of one share.
+            let _ = place.set(Done { result, diff, access });
+        }
     }
 
     /// The state before a step, without changes.
-    fn overlay(&self, position: usize) -> Overlay {
+    fn overlay(&self, step: usize) -> Overlay {
         let before = Before {
             parent: Arc::clone(&self.view),
             index: Arc::clone(&self.index),
-            position: position as u64,
+            position: step as u64,
         };
         let mut overlay = Overlay::new(Arc::new(before));
         overlay.record_access();
@@ -305,7 +393,7 @@ impl Along<'_> {
     }
 }
 
-/// The changes of all positions as those of one block: what changed back is no change.
+/// The changes of all steps as those of one block: what changed back is no change.
 fn joined(parent: &dyn StateView, diffs: Vec<StateDiff>) -> Result<StateDiff, StoreError> {
     let mut block = StateDiff::default();
     for diff in diffs {

@@ -70,14 +70,10 @@ impl Engine for Sequential {
     }
 
     fn decode(&self, messages: Messages, chain_id: u64) -> Vec<Decoded> {
-        decode_in_order(messages, chain_id)
+        let decode =
+            |(message, class): &(Vec<u8>, u64)| Transaction::decode(message, chain_id, *class);
+        messages.iter().map(decode).collect()
     }
-}
-
-/// Decodes messages on this thread.
-pub(crate) fn decode_in_order(messages: Messages, chain_id: u64) -> Vec<Decoded> {
-    let decode = |(message, class): &(Vec<u8>, u64)| Transaction::decode(message, chain_id, *class);
-    messages.iter().map(decode).collect()
 }
 
 struct InOrderSession {

@@ -146,6 +146,10 @@ impl ParallelExecutor {
         Self(On::new(genesis, Parallel::new(threads, Default::default())))
     }
 
+    pub(crate) const fn engine(&self) -> &Parallel {
+        &self.0.engine
+    }
+
     /// Has everything run in parallel, whether it pays or not, with injected delays.
     #[cfg(any(test, feature = "testkit"))]
     #[must_use]

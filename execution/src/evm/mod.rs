@@ -18,9 +18,7 @@ pub use call::{
     CallError, CallOutcome, CallRequest, CallSettings, call, estimate_gas, revert_message,
 };
 pub(crate) use codes::CodeCache;
-pub(crate) use engine::{
-    Decoded, Engine, Finished, Messages, Run, Sequential, Session, decode_in_order,
-};
+pub(crate) use engine::{Engine, Finished, Run, Sequential, Session};
 pub use executors::{ParallelExecutor, SequentialExecutor};
 pub(crate) use forced::{DoneForced, Forced, ForcedJob, ForcedRan};
 pub(crate) use in_order::InOrder;

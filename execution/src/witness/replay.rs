@@ -18,7 +18,7 @@ use super::file::{
 use super::report::{Difference, Location, ReplayReport};
 use super::state::{WitnessFault, WitnessState};
 use crate::bal::BlockAccessList;
-use crate::evm::{Engine as _, Finished, Forced, Run, Sequential, assemble, decode_in_order};
+use crate::evm::{Engine as _, Finished, Forced, Run, Sequential, assemble};
 use crate::executor::{BlockContext, ExecutionError};
 use crate::state::{Overlay, StateView, StoreError};
 
@@ -277,14 +277,14 @@ pub fn execute(
     let state = Arc::new(state);
     let mut overlay = Overlay::new(Arc::clone(&state) as Arc<dyn StateView>);
     overlay.record_access();
-    let decode = |messages| decode_in_order(messages, genesis.chain_id);
-    let commitment = batch.commitment();
-    let (jobs, held) = assemble::prepare(batch.items(), Prices::from(commitment), decode);
     let params = Arc::new(params.clone());
+    let commitment = batch.commitment();
     let forced = Forced::of(&context.forced, commitment, genesis.chain_id)?;
     let (forced, overlay, gas_used) = forced.run(&params, facts, overlay)?;
     // An engine of its own: codes that others have read are not in this witness.
     let engine = Sequential::default();
+    let decode = |messages| engine.decode(messages, genesis.chain_id);
+    let (jobs, held) = assemble::prepare(batch.items(), Prices::from(commitment), decode);
     let run = Run { params, facts, overlay, gas_used };
     let Finished { results, diff, access } = engine.run(run, jobs)?;
     let results = assemble::results(forced, batch.items(), held, results, facts.base_fee_wei);

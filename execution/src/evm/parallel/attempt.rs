@@ -20,6 +20,9 @@ use crate::state::{Account, StoreError};
 /// Balances above this are compared as numbers: near 2^256 a receipt could overflow.
 const HUGE: U256 = U256::from_limbs([0, 0, 0, 1 << 62]);
 
+/// Accounts that are looked through rather than put into a map.
+const LOOKED_THROUGH: usize = 24;
+
 /// What a position would change, in the order in which it applies.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
@@ -169,8 +172,18 @@ fn blob_fee(tx: &TxEnv) -> U256 {
 /// Notes what the EVM changed; returns the accounts that were destroyed.
 fn changed(changes: &mut Changes, view: &View, state: &EvmState) -> Vec<Address> {
     let mut destroyed = Vec::new();
-    let seen: AddressMap<Option<Account>> =
-        view.seen.accounts.iter().map(|seen| (seen.address, seen.account)).collect();
+    // Mostly there are few, and looking them through is faster than any map.
+    let many = view.seen.accounts.len() > LOOKED_THROUGH;
+    let all = view.seen.accounts.iter().filter(|_| many);
+    let by_address: AddressMap<Option<Account>> =
+        all.map(|seen| (seen.address, seen.account)).collect();
+    let seen = |address: Address| match many {
+        true => by_address.get(&address).copied().flatten(),
+        false => {
+            let mut seen = view.seen.accounts.iter().rev();
+            seen.find(|seen| seen.address == address).and_then(|seen| seen.account)
+        }
+    };
     for (address, after) in state {
         let address = *address;
         if after.is_created() {
@@ -184,7 +197,7 @@ fn changed(changes: &mut Changes, view: &View, state: &EvmState) -> Vec<Address>
             destroyed.push(address);
             continue;
         }
-        let before = seen.get(&address).copied().flatten();
+        let before = seen(address);
         let existed = before.is_some();
         let before = before.unwrap_or_default();
         let taken_wei = match &view.taken {

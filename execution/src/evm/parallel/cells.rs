@@ -138,11 +138,14 @@ struct SlotCell {
     versions: Versions<SlotEntry>,
 }
 
-#[derive(Default)]
 struct Shard {
     accounts: HashTable<AccountCell>,
     slots: HashTable<SlotCell>,
 }
+
+/// A shard in cache lines of its own: taking its lock disturbs nobody who is at another.
+#[repr(align(128))]
+struct Locked(Mutex<Shard>);
 
 /// Hashes in words rather than in bytes, which takes a third of the time.
 fn write_address(hasher: &mut impl Hasher, address: &Address) {
@@ -187,7 +190,7 @@ pub(super) struct Change<T> {
 /// The multi-version memory of one stretch of a block, over what came before the stretch.
 pub(super) struct Cells {
     hasher: DefaultHashBuilder,
-    shards: Vec<Mutex<Shard>>,
+    shards: Vec<Locked>,
     keep_empty: bool,
     /// Whether any committed position wiped the storage of an account. Hardly ever.
     any_wipe: AtomicBool,
@@ -200,10 +203,17 @@ pub(super) trait Base {
 }
 
 impl Cells {
-    pub(super) fn new(keep_empty: bool) -> Self {
+    /// A memory with room for so many cells of accounts and of slots: growing a table moves all that is in it.
+    pub(super) fn new(keep_empty: bool, (accounts, slots): (usize, usize)) -> Self {
+        // Locations do not spread quite evenly.
+        let room = |cells: usize| (cells + cells / 4) / SHARDS;
+        let shard = || Shard {
+            accounts: HashTable::with_capacity(room(accounts)),
+            slots: HashTable::with_capacity(room(slots)),
+        };
         Self {
             hasher: DefaultHashBuilder::default(),
-            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            shards: (0..SHARDS).map(|_| Locked(Mutex::new(shard()))).collect(),
             keep_empty,
             any_wipe: AtomicBool::new(false),
         }
@@ -212,7 +222,7 @@ impl Cells {
     fn shard(&self, hash: u64) -> MutexGuard<'_, Shard> {
         // The table uses the low and the top bits of the hash: take others.
         let at = (hash >> 40) as usize % SHARDS;
-        self.shards[at].lock().unwrap_or_else(PoisonError::into_inner)
+        self.shards[at].0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The hash under which an account is found.
@@ -432,10 +442,19 @@ impl Cells {
         })
     }
 
+    /// Cells of accounts and of slots.
+    pub(super) fn count(&self) -> (usize, usize) {
+        let shards = self.shards.iter();
+        let shards = shards.map(|at| at.0.lock().unwrap_or_else(PoisonError::into_inner));
+        shards.fold((0, 0), |(accounts, slots), shard| {
+            (accounts + shard.accounts.len(), slots + shard.slots.len())
+        })
+    }
+
     /// Puts what was committed into the overlay that the memory was built over. Nobody else uses it then.
     pub(super) fn drain(&self, overlay: &mut Overlay) -> Result<(), StoreError> {
         let shards =
-            || self.shards.iter().map(|at| at.lock().unwrap_or_else(PoisonError::into_inner));
+            || self.shards.iter().map(|at| at.0.lock().unwrap_or_else(PoisonError::into_inner));
         let mut wiped: AddressMap<u32> = AddressMap::default();
         for shard in shards() {
             for cell in shard.accounts.iter().filter(|cell| cell.dirty) {

@@ -6,6 +6,7 @@
 //! | `decode` | recovers senders, on all threads |
 //! | `profile` | decides what is worth running in parallel, from what was measured |
 //! | `pool` | threads that sleep between blocks |
+//! | `shares` | work that falls into independent shares, on all of them |
 //! | `stretch` | schedules, checks and commits positions that run in parallel |
 //! | `cells` | multi-version memory: what the committed positions left, what those ahead would write |
 //! | `view` | what a position sees of it, noted |
@@ -22,6 +23,7 @@ mod decode;
 mod handler;
 mod pool;
 mod profile;
+mod shares;
 mod stretch;
 mod view;
 
@@ -31,6 +33,7 @@ use self::clock::Stopwatch;
 use self::decode::DecodeTask;
 use self::pool::Pool;
 use self::profile::{Plan, Profiles};
+use self::shares::Shares;
 use self::stretch::{Stretch, StretchEnd, StretchRules};
 use super::engine::{Decoded, Engine, Finished, Messages, Run, Session, Underway};
 use super::{CodeCache, Job};
@@ -38,6 +41,13 @@ use crate::executor::ExecutionError;
 
 /// Of the positions that run in order, one in this many is measured.
 const MEASURE_ONE_IN: usize = 8;
+
+/// Positions run in order before the next plan; twice as many each time that the plan stays the same, because
+/// a plan and a fresh EVM cost as much as some plain transfers.
+const IN_ORDER: usize = 256;
+
+/// How often that doubles at most.
+const MAX_DOUBLINGS: u32 = 4;
 
 /// Most threads of an engine.
 pub const MAX_THREADS: usize = 64;
@@ -72,9 +82,34 @@ impl Parallel {
         self
     }
 
+    /// Threads that work on a block, the caller's own among them.
+    pub(crate) fn threads(&self) -> usize {
+        self.pool.threads()
+    }
+
+    pub(crate) const fn codes(&self) -> &CodeCache {
+        &self.codes
+    }
+
+    /// Whether going along an access list promises to be faster than running in order.
+    pub(crate) fn pays_along(&self, jobs: &[Job]) -> bool {
+        self.profiles.pays_along(jobs, self.pool.threads())
+    }
+
+    /// Does all of `count` shares of some work, on all threads, each of which makes a state of its own first.
+    /// If a thread panics, the share it was at is not done.
+    pub(crate) fn share<S: 'static>(
+        &self,
+        count: usize,
+        state: impl Fn() -> S + Send + Sync + 'static,
+        work: impl Fn(&mut S, usize) + Send + Sync + 'static,
+    ) {
+        self.pool.run(&Arc::new(Shares::new(count, state, work)));
+    }
+
     fn plan(&self, jobs: &[Job]) -> Plan {
         match self.forced {
-            Some(_) => Plan::Parallel(jobs.len()),
+            Some(_) => Plan::Parallel,
             None => self.profiles.plan(jobs, self.pool.threads()),
         }
     }
@@ -82,7 +117,7 @@ impl Parallel {
 
 impl Engine for Parallel {
     fn begin(&self, run: Run) -> Box<dyn Session> {
-        Box::new(ParallelSession { engine: self.clone(), block: Underway::new(run) })
+        Box::new(ParallelSession { engine: self.clone(), block: Underway::new(run), in_order: 0 })
     }
 
     fn decode(&self, messages: Messages, chain_id: u64) -> Vec<Decoded> {
@@ -95,6 +130,8 @@ impl Engine for Parallel {
 struct ParallelSession {
     engine: Parallel,
     block: Underway,
+    /// Runs of positions in order since the last stretch: each is twice as long as the one before.
+    in_order: u32,
 }
 
 impl Session for ParallelSession {
@@ -103,9 +140,17 @@ impl Session for ParallelSession {
         let mut at = 0;
         while at < jobs.len() {
             let before = self.block.results.len();
+            let left = jobs.len() - at;
             match self.engine.plan(&jobs[at..]) {
-                Plan::InOrder(count) => self.in_order(&jobs[at..at + count])?,
-                Plan::Parallel(count) => self.parallel(&jobs, at, count)?,
+                Plan::InOrder => {
+                    let count = left.min(IN_ORDER << self.in_order.min(MAX_DOUBLINGS));
+                    self.in_order += 1;
+                    self.in_order(&jobs[at..at + count])?;
+                }
+                Plan::Parallel => {
+                    self.in_order = 0;
+                    self.parallel(&jobs, at, left)?;
+                }
             }
             at += self.block.results.len() - before;
         }
@@ -148,7 +193,7 @@ impl ParallelSession {
         let profiles = &self.engine.profiles;
         let stretch = Arc::new(Stretch::new(rules, jobs, (at, count), overlay, gas_used, profiles));
         self.engine.pool.run(&stretch);
-        let StretchEnd { overlay, results, gas_used } = stretch.end()?;
+        let StretchEnd { overlay, results, gas_used } = stretch.end(profiles)?;
         self.block.put(overlay, gas_used);
         self.block.results.extend(results);
         Ok(())

@@ -1,10 +1,11 @@
 //! What was measured for calls of (contract, selector), and whether parallelism is worth it.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use alloy_primitives::map::{AddressMap, DefaultHashBuilder};
 use alloy_primitives::{Address, TxKind};
 
 use crate::evm::{Body, Job};
@@ -15,9 +16,6 @@ const MAX_PROFILES: usize = 1 << 16;
 /// Positions that a plan looks at.
 const SAMPLE: usize = 64;
 
-/// Positions run in order before the next plan.
-const IN_ORDER: usize = 256;
-
 /// What a plain transfer costs, in ns.
 const TRANSFER_NS: u64 = 700;
 
@@ -27,6 +25,10 @@ const UNKNOWN_NS: u32 = 15_000;
 /// What running ahead costs beyond running: a share of the run (one in this many) and an amount in ns.
 const AHEAD_SHARE: u64 = 12;
 const AHEAD_NS: u64 = 1_500;
+
+/// What running along an access list costs beyond running.
+const ALONG_SHARE: u64 = 4;
+const ALONG_NS: u64 = 4_000;
 
 /// A call that costs less runs at the frontier: running it ahead gains too little for the time it takes, in ns.
 const LEAST_AHEAD_NS: u64 = 8_000;
@@ -43,12 +45,17 @@ const TOO_MUCH_IN_VAIN: u32 = WHOLE / 4;
 /// A kind of call that mostly runs in vain is tried again after so many.
 const TRY_AGAIN: u32 = 64;
 
+/// Calls of a kind that are measured in any case.
+const YOUNG: u32 = 16;
+
 /// How calls of one kind went.
 #[derive(Debug)]
 pub(super) struct Profile {
     cost_ns: AtomicU32,
     in_vain: AtomicU32,
     asked: AtomicU32,
+    /// How many were measured; not beyond [`YOUNG`].
+    measured: AtomicU32,
 }
 
 impl Profile {
@@ -57,6 +64,7 @@ impl Profile {
             cost_ns: AtomicU32::new(UNKNOWN_NS),
             in_vain: AtomicU32::new(0),
             asked: AtomicU32::new(0),
+            measured: AtomicU32::new(0),
         }
     }
 
@@ -65,6 +73,10 @@ impl Profile {
         let ns = u32::try_from(time.as_nanos()).unwrap_or(u32::MAX) / 4;
         let before = self.cost_ns.load(Ordering::Relaxed);
         self.cost_ns.store((before - before / 4).saturating_add(ns), Ordering::Relaxed);
+        let measured = self.measured.load(Ordering::Relaxed);
+        if measured < YOUNG {
+            self.measured.store(measured + 1, Ordering::Relaxed);
+        }
     }
 
     /// A call ran ahead, and had seen what it had to see or not.
@@ -83,6 +95,11 @@ impl Profile {
             || self.asked.fetch_add(1, Ordering::Relaxed) % TRY_AGAIN == TRY_AGAIN - 1
     }
 
+    /// Whether so few were measured that the next one should be.
+    pub(super) fn is_young(&self) -> bool {
+        self.measured.load(Ordering::Relaxed) < YOUNG
+    }
+
     fn cost_ns(&self) -> u64 {
         u64::from(self.cost_ns.load(Ordering::Relaxed))
     }
@@ -97,17 +114,22 @@ type Kind = (Option<Address>, [u8; 4]);
 
 /// All that was measured. Shared by the blocks of an engine.
 #[derive(Debug, Default)]
-pub(super) struct Profiles(
-    RwLock<HashMap<Kind, Arc<Profile>, alloy_primitives::map::DefaultHashBuilder>>,
-);
+pub(super) struct Profiles {
+    kinds: RwLock<HashMap<Kind, Arc<Profile>, DefaultHashBuilder>>,
+    /// Accounts and slots that the last stretch touched, for each of its positions.
+    touched: (AtomicUsize, AtomicUsize),
+}
+
+/// Most of either that a stretch makes room for, for each position.
+const MOST_TOUCHED: usize = 32;
 
 /// How to go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Plan {
-    /// So many positions in order.
-    InOrder(usize),
-    /// So many in parallel.
-    Parallel(usize),
+    /// The next positions in order.
+    InOrder,
+    /// All that there are in parallel.
+    Parallel,
 }
 
 /// The kind of call a position holds; none for what is not worth measuring.
@@ -140,48 +162,98 @@ impl Profiles {
     /// The profile of what a position holds; none for what is not worth measuring.
     pub(super) fn of(&self, job: &Job) -> Option<Arc<Profile>> {
         let kind = kind(job)?;
-        if let Some(known) = self.0.read().unwrap_or_else(PoisonError::into_inner).get(&kind) {
+        if let Some(known) = self.kinds.read().unwrap_or_else(PoisonError::into_inner).get(&kind) {
             return Some(Arc::clone(known));
         }
-        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.kinds.write().unwrap_or_else(PoisonError::into_inner);
         if all.len() >= MAX_PROFILES {
             all.clear();
         }
         Some(Arc::clone(all.entry(kind).or_insert_with(|| Arc::new(Profile::new()))))
     }
 
+    /// How many accounts and slots so many positions are likely to touch.
+    pub(super) fn touched(&self, positions: usize) -> (usize, usize) {
+        let of = |each: &AtomicUsize| positions * each.load(Ordering::Relaxed).min(MOST_TOUCHED);
+        (of(&self.touched.0), of(&self.touched.1))
+    }
+
+    /// So many positions touched so many accounts and slots.
+    pub(super) fn have_touched(&self, positions: usize, (accounts, slots): (usize, usize)) {
+        let each = |cells: usize| cells.div_ceil(positions.max(1));
+        self.touched.0.store(each(accounts), Ordering::Relaxed);
+        self.touched.1.store(each(slots), Ordering::Relaxed);
+    }
+
     /// How to go on with `jobs` on so many threads.
     pub(super) fn plan(&self, jobs: &[Job], threads: usize) -> Plan {
         if threads < 2 {
-            return Plan::InOrder(jobs.len());
+            return Plan::InOrder;
         }
+        let sample = self.sample(jobs);
+        // The critical path: what must run in order, and the longest chain of one sender's nonces.
+        let in_order_ns = sample.all_ns - sample.ahead_ns;
+        let extra_ns = sample.ahead_ns / AHEAD_SHARE + sample.ahead * AHEAD_NS;
+        let shared_ns = (sample.all_ns + extra_ns) / threads as u64;
+        let parallel_ns = shared_ns.max(in_order_ns).max(sample.chain_ns);
+        match sample.promises(parallel_ns) {
+            true => Plan::Parallel,
+            false => Plan::InOrder,
+        }
+    }
+
+    /// Whether running `jobs` along an access list promises as much. There, nothing depends on anything.
+    pub(super) fn pays_along(&self, jobs: &[Job], threads: usize) -> bool {
+        if threads < 2 {
+            return false;
+        }
+        let sample = self.sample(jobs);
+        let extra_ns = sample.all_ns / ALONG_SHARE + sample.count * ALONG_NS;
+        sample.promises((sample.all_ns + extra_ns) / threads as u64)
+    }
+
+    fn sample(&self, jobs: &[Job]) -> Sample {
         // Looking at every position would cost a block of transfers more than it could gain.
         let stride = jobs.len().div_ceil(SAMPLE).max(1);
-        let (mut all_ns, mut ahead_ns, mut ahead) = (0, 0, 0);
-        let mut by_sender: HashMap<Address, u64> = HashMap::new();
+        let mut sample = Sample { stride: stride as u64, ..Sample::default() };
+        let mut by_sender: AddressMap<u64> = AddressMap::default();
         for job in jobs.iter().step_by(stride) {
             let profile = self.of(job);
             let cost_ns = profile.as_ref().map_or(TRANSFER_NS, |profile| profile.cost_ns());
-            all_ns += cost_ns;
+            sample.all_ns += cost_ns;
+            sample.count += 1;
             if profile.is_some_and(|profile| profile.promises()) {
-                ahead_ns += cost_ns;
-                ahead += 1;
+                sample.ahead_ns += cost_ns;
+                sample.ahead += 1;
             }
             if let Some(sender) = sender(job) {
-                *by_sender.entry(sender).or_default() += cost_ns;
+                let chain_ns = by_sender.entry(sender).or_default();
+                *chain_ns += cost_ns;
+                sample.chain_ns = sample.chain_ns.max(*chain_ns);
             }
         }
-        let stride_ns = stride as u64;
-        // The critical path: what must run in order, and the longest chain of one sender's nonces.
-        let in_order_ns = all_ns - ahead_ns;
-        let chain_ns = by_sender.values().copied().max().unwrap_or(0);
-        let shared_ns = in_order_ns + ahead_ns + ahead_ns / AHEAD_SHARE + ahead * AHEAD_NS;
-        let parallel_ns = (shared_ns / threads as u64).max(in_order_ns).max(chain_ns);
-        let parallel_ns = parallel_ns * stride_ns + WAKE_NS;
-        if parallel_ns + parallel_ns / 4 < all_ns * stride_ns {
-            Plan::Parallel(jobs.len())
-        } else {
-            Plan::InOrder(jobs.len().min(IN_ORDER))
-        }
+        sample
+    }
+}
+
+/// What some positions of a block are thought to cost.
+#[derive(Default)]
+struct Sample {
+    /// One position in so many was looked at.
+    stride: u64,
+    count: u64,
+    all_ns: u64,
+    /// What may run ahead, of that.
+    ahead: u64,
+    ahead_ns: u64,
+    /// The longest chain of one sender's nonces.
+    chain_ns: u64,
+}
+
+impl Sample {
+    /// Whether it gains a quarter to need only so long for these positions, waking the helpers included.
+    const fn promises(&self, needed_ns: u64) -> bool {
+        let needed_ns = needed_ns * self.stride + WAKE_NS;
+        needed_ns + needed_ns / 4 < self.all_ns * self.stride
     }
 }

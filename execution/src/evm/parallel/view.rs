@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use alloy_primitives::{Address, B256, U256};
+use alloy_primitives::map::B256Map;
+use alloy_primitives::{Address, B256, Bytes, U256};
 use revm::bytecode::Bytecode;
 use revm::database_interface::Database;
 use revm::state::AccountInfo;
@@ -94,7 +95,18 @@ pub(super) struct View {
     pub(super) taken: Option<Taken>,
     /// What the beneficiary earned in priority fees, in wei.
     pub(super) reward_wei: U256,
+    codes: B256Map<OwnCode>,
+    runs: u32,
 }
+
+/// Code that this thread has run, and how often it was asked for.
+struct OwnCode {
+    code: Bytecode,
+    asked: u32,
+}
+
+/// Asked for so often, code is copied.
+const COPIED_WHEN_ASKED: u32 = 4;
 
 impl View {
     pub(super) fn new(stretch: Arc<Stretch>) -> Self {
@@ -105,6 +117,8 @@ impl View {
             exact: Vec::new(),
             taken: None,
             reward_wei: U256::ZERO,
+            codes: B256Map::default(),
+            runs: 0,
         }
     }
 
@@ -116,6 +130,13 @@ impl View {
         self.exact.clear();
         self.taken = None;
         self.reward_wei = U256::ZERO;
+    }
+
+    /// Numbers the runs of a thread, from 0.
+    pub(super) const fn count_run(&mut self) -> u32 {
+        let run = self.runs;
+        self.runs = run.wrapping_add(1);
+        run
     }
 
     /// Notes that a balance was looked at.
@@ -157,6 +178,33 @@ impl View {
     }
 }
 
+impl View {
+    /// The code, as this thread's own copy if it is asked for often: every frame counts references to it, and
+    /// a count that two processors change costs each of them more than most instructions.
+    fn own_code(&mut self, code_hash: B256) -> Result<Bytecode, StoreError> {
+        if let Some(own) = self.codes.get_mut(&code_hash) {
+            own.asked = own.asked.saturating_add(1);
+            if own.asked == COPIED_WHEN_ASKED {
+                own.code = copied(&own.code);
+            }
+            return Ok(own.code.clone());
+        }
+        let code = self.stretch.code(code_hash)?;
+        self.codes.insert(code_hash, OwnCode { code: code.clone(), asked: 1 });
+        Ok(code)
+    }
+}
+
+/// Analysed code once more, sharing nothing.
+fn copied(code: &Bytecode) -> Bytecode {
+    let Some(jumps) = code.legacy_jump_table().filter(|_| !code.is_empty()) else {
+        return code.clone();
+    };
+    let bytes = Bytes::copy_from_slice(code.bytes_slice());
+    // SAFETY: all three parts are those of code that was analysed, padding included.
+    unsafe { Bytecode::new_analyzed(bytes, code.len(), jumps.clone()) }
+}
+
 impl Database for View {
     type Error = StoreError;
 
@@ -174,7 +222,7 @@ impl Database for View {
 
     fn code_by_hash(&mut self, code_hash: B256) -> Result<Bytecode, StoreError> {
         self.seen.codes.push(code_hash);
-        self.stretch.code(code_hash)
+        self.own_code(code_hash)
     }
 
     fn storage(&mut self, address: Address, slot: U256) -> Result<U256, StoreError> {

@@ -256,11 +256,15 @@ impl Fresh {
         let threads = NonZeroUsize::new(2).expect("positive");
         let executor = BalExecutor::new(self.net.genesis(), threads);
         let parent = ExecutionParent::of(&self.net.state);
-        let (block, used) = executor
-            .execute_along(&self.net.executor, &parent, &self.batch, &self.context, hint)
-            .expect("a hint is no error");
-        assert_eq!(block.seal(&self.net.state).expect("next"), self.block, "{used:?}");
-        used == HintUse::Followed
+        let used = [executor.clone(), executor.forced()].map(|executor| {
+            let (block, used) = executor
+                .execute_along(&self.net.executor, &parent, &self.batch, &self.context, hint)
+                .expect("a hint is no error");
+            assert_eq!(block.seal(&self.net.state).expect("next"), self.block, "{used:?}");
+            used
+        });
+        assert_eq!(used[0], used[1], "judged differently");
+        used[0] == HintUse::Followed
     }
 }
 

@@ -42,10 +42,12 @@ pub(super) fn check(net: &Net, items: &[Item], block: &ExecutedBlock) {
     for threads in 1..=3 {
         let threads = NonZeroUsize::new(threads).expect("positive");
         let executor = BalExecutor::new(net.genesis(), threads);
-        let (along, used) = executor
-            .execute_along(&net.executor, &parent, &batch, &context, &encoded)
-            .expect("executes");
-        assert_eq!(used, HintUse::Followed);
-        assert_eq!(&along.seal(&net.state).expect("next"), block, "along the access list");
+        for executor in [executor.clone(), executor.forced()] {
+            let (along, used) = executor
+                .execute_along(&net.executor, &parent, &batch, &context, &encoded)
+                .expect("executes");
+            assert_eq!(used, HintUse::Followed);
+            assert_eq!(&along.seal(&net.state).expect("next"), block, "along the access list");
+        }
     }
 }
