@@ -48,9 +48,9 @@ async fn embedded() -> Gas {
 }
 
 /// Runs what the suite is: one long future, which unoptimised code keeps on the stack several times over.
-fn on_a_deep_stack(test: impl Future<Output = ()> + Send + 'static) {
+fn on_a_deep_stack<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 'static) {
     const STACK_BYTES: usize = 64 << 20;
-    let run = move || runtime().block_on(test);
+    let run = move || runtime().block_on(test());
     let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(run).expect("a thread");
     if let Err(panic) = thread.join() {
         std::panic::resume_unwind(panic);
@@ -60,7 +60,7 @@ fn on_a_deep_stack(test: impl Future<Output = ()> + Send + 'static) {
 /// The embedded L1 and anvil pass one suite, and everything costs the same gas.
 #[test]
 fn anvil_conforms_and_gas_is_equal() {
-    on_a_deep_stack(async {
+    on_a_deep_stack(|| async {
         let options = AnvilOptions {
             chain_id: conformance::CHAIN_ID,
             block_time_s: None,
@@ -104,7 +104,7 @@ fn anvil_ends_with_its_handle() {
 /// The embedded L1 over HTTP is the same chain as in its own process.
 #[test]
 fn the_server_conforms() {
-    on_a_deep_stack(async {
+    on_a_deep_stack(|| async {
         let server = L1Server::start(on_demand()).await.expect("served");
         let l1 = http::connect(&server.url(), &HttpOptions::default()).await.expect("reached");
         assert_eq!(l1.kind(), Kind::Embedded);
