@@ -60,7 +60,7 @@ const INBOX: u64 = 4;
 
 /// Members of a first committee: their keys are arguments of the registry's creation, whose code EIP-3860
 /// limits to 49,152 bytes. (A later committee may have 64.)
-pub const MAX_GENESIS_MEMBERS: usize = 32;
+pub const MAX_GENESIS_MEMBERS: usize = 31;
 
 /// Domain of a leaf of the schedule tree.
 const SCHEDULE_LEAF: &[u8] = b"BLINDFOLD-V1/schedule-leaf/";
