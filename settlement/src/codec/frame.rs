@@ -7,8 +7,7 @@ use super::{
     columns::{read_number, write_number},
 };
 
-/// zstd's level: higher ones save less than a percent and cost several times as much
-/// (`docs/settlement.md` has the figures).
+/// zstd's level. The content that compresses is small beside signatures and seeds, which do not.
 pub(super) const LEVEL: i32 = 9;
 
 /// Bytes that sections may unpack to, whatever the length of the data.
