@@ -70,7 +70,8 @@ pub(super) fn attempt(
     let mut changes = Changes::default();
     let beneficiary_gone = changed(&mut changes, view, &state);
     let mut earned = Delta::default();
-    if matches!(ran, Ran::Executed { .. }) && !beneficiary_gone.contains(&beneficiary) {
+    let is_gone = beneficiary_gone.contains(&beneficiary);
+    if matches!(ran, Ran::Executed { .. }) && !is_gone {
         earned = Delta::plus(view.reward_wei);
     }
     let executed = matches!(ran, Ran::Executed { .. });
@@ -86,7 +87,8 @@ pub(super) fn attempt(
         }
         _ => U256::ZERO,
     };
-    if executed || !earned.is_zero() {
+    // One that destroyed itself is not touched again: below EIP-161 that would bring it back, empty.
+    if executed && !is_gone || !earned.is_zero() {
         changes.accounts.push((beneficiary, credit(earned)));
     }
     let seen = std::mem::take(&mut view.seen);
