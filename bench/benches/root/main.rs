@@ -19,7 +19,12 @@ use blindfold_bench::{
     results::{TURNS_FILE, Turns},
 };
 use criterion::{Criterion, criterion_group, criterion_main, measurement::WallTime};
+use mimalloc::MiMalloc;
 use world::World;
+
+/// That of the node.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Changed accounts of a block.
 const SIZES: [usize; 2] = [10_000, 1_000];

@@ -29,6 +29,13 @@ const MAX_FILE_BYTES: u64 = 512 << 20;
 /// Differences of one block that are told.
 const MAX_TOLD: usize = 10;
 
+/// How long a sample is to last at least: short blocks run several times in one. What a clock, an interrupt or
+/// waking a thread costs would else decide over blocks of a millisecond.
+const SAMPLE: Duration = Duration::from_millis(10);
+
+/// Runs of a block in a sample at most.
+const MAX_RUNS_IN_SAMPLE: u128 = 1_000;
+
 /// A folder of blocks.
 #[derive(Debug, Args)]
 pub struct ReplayBlocksInput {
@@ -38,7 +45,8 @@ pub struct ReplayBlocksInput {
     /// Threads of the parallel executor; as many as the machine has cores if absent.
     #[arg(long)]
     threads: Option<NonZeroUsize>,
-    /// Timed runs of each executor on each block, taking turns; the best of each counts.
+    /// Timed samples of each executor on each block, taking turns; the best of each counts. A sample is a run,
+    /// or as many as it takes to last ten milliseconds.
     #[arg(long, default_value_t = NonZeroUsize::new(15).expect("not zero"))]
     runs: NonZeroUsize,
     /// One JSON object instead of lines.
@@ -160,32 +168,45 @@ fn row(block: &Replayed) -> serde_json::Value {
     })
 }
 
-/// Runs a block on both engines in turns, once to warm up and then timed. Every single run is compared.
-fn replay_block(found: &FolderBlock, engines: &[Engine; 2], runs: usize) -> Result<Replayed> {
+/// Runs a block on both engines in turns, twice to warm up and then timed. Every single run is compared.
+fn replay_block(found: &FolderBlock, engines: &[Engine; 2], samples: usize) -> Result<Replayed> {
     let (block, header) = (&found.block, &found.header);
     let state: Arc<dyn StateView> = Arc::new(found.pre_state.clone());
-    let mut best = [Duration::MAX; 2];
     let mut first: Option<ReplayOutcome> = None;
     let mut wrong = Vec::new();
-    for run in 0..=runs {
-        // Who goes first changes, so that neither always finds what the other left in the caches.
-        let order = if run % 2 == 0 { [0, 1] } else { [1, 0] };
-        for which in order {
+    let mut run =
+        |which: usize| -> Result<Duration> {
             let begun = Instant::now();
             let outcome = replay(block, &state, &engines[which])?;
             let took = begun.elapsed();
-            if run > 0 {
-                best[which] = best[which].min(took);
-            }
             match &first {
                 None => {
                     wrong = header.disagreements(block.fork, &outcome);
                     first = Some(outcome);
                 }
                 Some(first) => wrong.extend(first.first_difference(&outcome).map(|difference| {
-                    format!("{}, run {run}: {difference}", ["sequential", "parallel"][which])
+                    format!("{}: {difference}", ["sequential", "parallel"][which])
                 })),
             }
+            Ok(took)
+        };
+    run(0)?;
+    run(1)?;
+    let warm = run(0)?.min(run(1)?);
+    let runs = SAMPLE.as_nanos().div_ceil(warm.as_nanos().max(1)).clamp(1, MAX_RUNS_IN_SAMPLE);
+    let runs = u32::try_from(runs).unwrap_or(1);
+    let mut best = [Duration::MAX; 2];
+    for sample in 0..samples {
+        let mut took = [Duration::ZERO; 2];
+        for turn in 0..runs as usize {
+            // Who goes first changes, so that neither always finds what the other left in the caches.
+            let first = (sample + turn) % 2;
+            for which in [first, 1 - first] {
+                took[which] += run(which)?;
+            }
+        }
+        for (best, took) in best.iter_mut().zip(took) {
+            *best = (*best).min(took / runs);
         }
     }
     Ok(Replayed {

@@ -16,7 +16,9 @@ pub use crate::config::ExecutorKind;
 use crate::metrics;
 use blindfold_execution::{
     BlockContext, ExecutedBlock, Execution, ExecutionError, ExecutionParent, Executor,
-    ParallelExecutor, SequentialExecutor, UnsealedBlock, bal::HintUse, state::ParentState,
+    ParallelExecutor, SequentialExecutor, UnsealedBlock,
+    bal::{BalExecutor, HintUse},
+    state::ParentState,
 };
 use blindfold_ordering::validity::certified_height;
 use blindfold_wire::{
@@ -31,13 +33,24 @@ use tracing::{debug, error, warn};
 /// heights ahead, and chunks that find no room are left out: so the queue never fills on a healthy node.
 pub const EXECUTOR_QUEUE: usize = 256;
 
-/// An executor of this kind. `threads` 0 means one for each core.
-pub fn executor(genesis: &Genesis, kind: ExecutorKind, threads: usize) -> Arc<dyn Executor> {
-    let cores = || thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let threads = if threads == 0 { cores() } else { threads };
+/// An executor of this kind, and one that executes along access lists. `threads` 0 means one for each core.
+pub fn executors(
+    genesis: &Genesis,
+    kind: ExecutorKind,
+    threads: usize,
+) -> (Arc<dyn Executor>, BalExecutor) {
+    let cores = || thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let threads = NonZeroUsize::new(threads).unwrap_or_else(cores);
     match kind {
-        ExecutorKind::Parallel => Arc::new(ParallelExecutor::new(genesis, threads)),
-        ExecutorKind::Sequential => Arc::new(SequentialExecutor::new(genesis)),
+        ExecutorKind::Parallel => {
+            let parallel = ParallelExecutor::new(genesis, threads.get());
+            let along = BalExecutor::sharing(genesis, &parallel);
+            (Arc::new(parallel), along)
+        }
+        ExecutorKind::Sequential => {
+            let along = BalExecutor::new(genesis, threads);
+            (Arc::new(SequentialExecutor::new(genesis)), along)
+        }
     }
 }
 

@@ -33,12 +33,10 @@ use parking_lot::Mutex;
 use std::{
     collections::BTreeMap,
     future::Future,
-    num::NonZeroUsize,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
-    thread,
 };
 use tokio::sync::{broadcast, watch};
 use tracing::{error, warn};
@@ -149,7 +147,11 @@ impl Shared {
             ..MempoolConfig::new(genesis.params.clone())
         });
         let started_at = state.tip().height;
-        let threads = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        let (executor, along) = super::executor::executors(
+            &genesis,
+            options.execution.executor,
+            options.execution.threads,
+        );
         records.drop_witnesses(started_at, options.witness_heights)?;
         let tip = match started_at {
             0 => Block::genesis(&genesis),
@@ -168,16 +170,28 @@ impl Shared {
             votes,
             keys,
             checker: Arc::new(Checker::new(rules, options.checker_secret)),
+<<<<<<< HEAD
             executor: super::executor::executor(
                 &genesis,
                 options.execution.executor,
                 options.execution.threads,
             ),
             chain,
+||||||| parent of 9b123c4 (Allocate with mimalloc, hash with assembly, and repeat short blocks within a sample)
+            executor: super::executor::executor(
+                &genesis,
+                options.execution.executor,
+                options.execution.threads,
+            ),
+            chain: Chain::new(genesis.params.clone(), records.clone(), state),
+=======
+            executor,
+            chain: Chain::new(genesis.params.clone(), records.clone(), state),
+>>>>>>> 9b123c4 (Allocate with mimalloc, hash with assembly, and repeat short blocks within a sample)
             records,
             l1,
             hints: Hints::default(),
-            along: BalExecutor::new(&genesis, threads),
+            along,
             rechecks: Rechecks::new(options.execution.recheck_one_in, seat),
             witnesses: Witnesses::new(options.witness_heights),
             book: Book::new(store.clone()),
