@@ -170,24 +170,8 @@ impl Shared {
             votes,
             keys,
             checker: Arc::new(Checker::new(rules, options.checker_secret)),
-<<<<<<< HEAD
-            executor: super::executor::executor(
-                &genesis,
-                options.execution.executor,
-                options.execution.threads,
-            ),
-            chain,
-||||||| parent of 9b123c4 (Allocate with mimalloc, hash with assembly, and repeat short blocks within a sample)
-            executor: super::executor::executor(
-                &genesis,
-                options.execution.executor,
-                options.execution.threads,
-            ),
-            chain: Chain::new(genesis.params.clone(), records.clone(), state),
-=======
             executor,
-            chain: Chain::new(genesis.params.clone(), records.clone(), state),
->>>>>>> 9b123c4 (Allocate with mimalloc, hash with assembly, and repeat short blocks within a sample)
+            chain,
             records,
             l1,
             hints: Hints::default(),
