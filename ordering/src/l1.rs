@@ -268,8 +268,11 @@ impl L1View {
         if self.learned.is_empty() {
             return self.finalized();
         }
-        let settled =
-            self.learned.iter().rev().find(|(_, at_ms)| at_ms.saturating_add(L1_SETTLE_MS) <= now_ms);
+        let settled = self
+            .learned
+            .iter()
+            .rev()
+            .find(|(_, at_ms)| at_ms.saturating_add(L1_SETTLE_MS) <= now_ms);
         let number = settled.map(|(number, _)| *number).or(self.settled_before)?;
         Some(L1Block { number, base_fee: self.base_fee(number)? })
     }

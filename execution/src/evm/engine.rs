@@ -7,7 +7,7 @@ use blindfold_wire::{ChainParams, SkipReason};
 use super::{BlockFacts, CodeCache, InOrder, Job, JobResult, Transaction};
 use crate::access::AccessRecord;
 use crate::executor::ExecutionError;
-use crate::state::{Overlay, StateDiff};
+use crate::state::{Changes, Overlay, PARTS, Part, StateDiff};
 
 /// A block to run: rules, and the state before the first position.
 pub(crate) struct Run {
@@ -139,6 +139,17 @@ impl Underway {
 
     pub(super) fn finish(mut self) -> Result<Finished, ExecutionError> {
         let (diff, access) = self.take()?.finish();
+        Ok(Finished { results: self.results, diff, access })
+    }
+
+    /// As [`Self::finish`]; `changes` gets the number of accounts and finds out what changed in each part.
+    pub(super) fn finish_by(
+        mut self,
+        changes: impl FnOnce(usize, [Part; PARTS]) -> Result<[Changes; PARTS], ExecutionError>,
+    ) -> Result<Finished, ExecutionError> {
+        let overlay = self.take()?;
+        let accounts = overlay.accounts();
+        let (diff, access) = overlay.finish_by(|parts| changes(accounts, parts))?;
         Ok(Finished { results: self.results, diff, access })
     }
 }

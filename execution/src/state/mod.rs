@@ -27,7 +27,7 @@ pub use store::{Column, Entry, MemoryStore, StateStore, StateWrite, StateWrites,
 
 #[cfg(any(test, feature = "testkit"))]
 pub(crate) use account::AccountRow;
-pub(crate) use overlay::Overlay;
+pub(crate) use overlay::{Changes, Overlay, PARTS, Part, part_of};
 pub(crate) use seal::{FormerSlot, Sealed, seal};
 pub(crate) use view::BlockView;
 pub use view::StateView;

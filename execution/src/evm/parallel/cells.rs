@@ -18,7 +18,7 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 use smallvec::SmallVec;
 
-use crate::state::{Account, Overlay, StoreError};
+use crate::state::{Account, PARTS, Part, StateView, StoreError, part_of};
 
 /// Number of separately locked parts; a power of two.
 const SHARDS: usize = 64;
@@ -442,39 +442,50 @@ impl Cells {
         })
     }
 
+    /// What is left when nobody uses the memory any more.
+    pub(super) fn settled(self) -> Settled {
+        let shard = |at: Locked| at.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Settled { shards: self.shards.into_iter().map(shard).collect() }
+    }
+}
+
+/// A multi-version memory after its stretch: it does not change any more.
+pub(super) struct Settled {
+    shards: Vec<Shard>,
+}
+
+impl Settled {
     /// Cells of accounts and of slots.
     pub(super) fn count(&self) -> (usize, usize) {
-        let shards = self.shards.iter();
-        let shards = shards.map(|at| at.0.lock().unwrap_or_else(PoisonError::into_inner));
-        shards.fold((0, 0), |(accounts, slots), shard| {
+        self.shards.iter().fold((0, 0), |(accounts, slots), shard| {
             (accounts + shard.accounts.len(), slots + shard.slots.len())
         })
     }
 
-    /// Puts what was committed into the overlay that the memory was built over. Nobody else uses it then.
-    pub(super) fn drain(&self, overlay: &mut Overlay) -> Result<(), StoreError> {
-        let shards =
-            || self.shards.iter().map(|at| at.0.lock().unwrap_or_else(PoisonError::into_inner));
+    /// Puts what was committed into those parts of the overlay that are given, by number. `view` is the state
+    /// below the overlay.
+    pub(super) fn drain(
+        &self,
+        view: &dyn StateView,
+        parts: &mut [Option<MutexGuard<'_, Part>>; PARTS],
+    ) -> Result<(), StoreError> {
         let mut wiped: AddressMap<u32> = AddressMap::default();
-        for shard in shards() {
-            for cell in shard.accounts.iter().filter(|cell| cell.dirty) {
-                overlay.put_account(cell.address, cell.base, cell.committed, cell.wipes > 0);
-                if cell.wipes > 0 {
-                    wiped.insert(cell.address, cell.wipes);
-                }
+        for cell in self.shards.iter().flat_map(|shard| &shard.accounts).filter(|cell| cell.dirty) {
+            let Some(part) = &mut parts[part_of(&cell.address)] else { continue };
+            part.put_account(cell.address, cell.base, cell.committed, cell.wipes > 0);
+            if cell.wipes > 0 {
+                wiped.insert(cell.address, cell.wipes);
             }
         }
-        for shard in shards() {
-            for cell in shard.slots.iter().filter(|cell| cell.dirty) {
-                // What was written before the last wipe is gone.
-                let wipes = if wiped.is_empty() {
-                    0
-                } else {
-                    wiped.get(&cell.address).copied().unwrap_or(0)
-                };
-                if cell.wipes == wipes {
-                    overlay.put_slot(cell.address, cell.slot, cell.base, cell.committed)?;
-                }
+        for cell in self.shards.iter().flat_map(|shard| &shard.slots).filter(|cell| cell.dirty) {
+            let Some(part) = &mut parts[part_of(&cell.address)] else { continue };
+            // What was written before the last wipe is gone.
+            let wipes = match wiped.is_empty() {
+                true => 0,
+                false => wiped.get(&cell.address).copied().unwrap_or(0),
+            };
+            if cell.wipes == wipes {
+                part.put_slot(view, (cell.address, cell.slot), cell.base, cell.committed)?;
             }
         }
         Ok(())

@@ -8,6 +8,7 @@
 //! | `pool` | threads that sleep between blocks |
 //! | `shares` | work that falls into independent shares, on all of them |
 //! | `stretch` | schedules, checks and commits positions that run in parallel |
+//! | `harvest` | brings in what a stretch and a block changed, on all threads |
 //! | `cells` | multi-version memory: what the committed positions left, what those ahead would write |
 //! | `view` | what a position sees of it, noted |
 //! | `handler` | the EVM's rules, without what would tie each transaction to the one before |
@@ -21,6 +22,7 @@ mod cells;
 mod clock;
 mod decode;
 mod handler;
+mod harvest;
 mod pool;
 mod profile;
 mod shares;
@@ -107,6 +109,11 @@ impl Parallel {
         self.pool.run(&Arc::new(Shares::new(count, state, work)));
     }
 
+    /// Whether all is to run in parallel, also where it does not pay.
+    const fn is_forced(&self) -> bool {
+        self.forced.is_some()
+    }
+
     fn plan(&self, jobs: &[Job]) -> Plan {
         match self.forced {
             Some(_) => Plan::Parallel,
@@ -158,7 +165,8 @@ impl Session for ParallelSession {
     }
 
     fn finish(self: Box<Self>) -> Result<Finished, ExecutionError> {
-        self.block.finish()
+        let Self { engine, block, .. } = *self;
+        block.finish_by(|accounts, parts| harvest::changes(&engine, accounts, parts))
     }
 }
 
@@ -193,7 +201,7 @@ impl ParallelSession {
         let profiles = &self.engine.profiles;
         let stretch = Arc::new(Stretch::new(rules, jobs, (at, count), overlay, gas_used, profiles));
         self.engine.pool.run(&stretch);
-        let StretchEnd { overlay, results, gas_used } = stretch.end(profiles)?;
+        let StretchEnd { overlay, results, gas_used } = stretch.end(&self.engine)?;
         self.block.put(overlay, gas_used);
         self.block.results.extend(results);
         Ok(())

@@ -23,10 +23,12 @@ use revm::context::ContextTr as _;
 use blindfold_wire::ChainParams;
 
 use self::commit::Committed;
+use super::Parallel;
 use super::attempt::{Attempt, attempt};
 use super::cells::{Base, Cells};
 use super::clock::Stopwatch;
 use super::handler::{LazyEvm, watch_balances};
+use super::harvest::drain;
 use super::profile::{Profile, Profiles, sender};
 use super::view::View;
 use crate::evm::database::analysed;
@@ -139,7 +141,7 @@ impl Stretch {
     }
 
     /// What was committed. All threads have left.
-    pub(super) fn end(self: Arc<Self>, profiles: &Profiles) -> Result<StretchEnd, ExecutionError> {
+    pub(super) fn end(self: Arc<Self>, engine: &Parallel) -> Result<StretchEnd, ExecutionError> {
         let Some(Self { base: mut overlay, cells, committed, broken, .. }) = Arc::into_inner(self)
         else {
             return Err(ExecutionError::Evm("a thread has not left the stretch".to_owned()));
@@ -151,8 +153,9 @@ impl Stretch {
         if broken.into_inner() {
             return Err(ExecutionError::Evm("a thread panicked".to_owned()));
         }
-        profiles.have_touched(committed.results.len(), cells.count());
-        cells.drain(&mut overlay)?;
+        let settled = cells.settled();
+        engine.profiles.have_touched(committed.results.len(), settled.count());
+        drain(engine, settled, &mut overlay)?;
         for (hash, code) in committed.codes {
             overlay.put_code(hash, code);
         }

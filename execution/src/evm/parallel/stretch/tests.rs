@@ -10,6 +10,7 @@ use revm::context::TxEnv;
 
 use super::schedule::Release;
 use super::*;
+use crate::evm::CodeCache;
 use crate::evm::{Body, Ran, SPEC};
 use crate::replay::MemoryState;
 use crate::state::StateView;
@@ -108,7 +109,7 @@ fn who_saw_what_was_taken_back_runs_again() {
     stretch.advance(&mut evm);
     drop(evm);
     let StretchEnd { overlay, results, .. } =
-        stretch.end(&Profiles::default()).expect("all of it ran");
+        stretch.end(&Parallel::new(2, CodeCache::default())).expect("all of it ran");
     assert!(results.iter().all(|result| matches!(result.ran, Ran::Executed { success: true, .. })));
     let slot = |slot: u64| overlay.peek_slot(CONTRACT, U256::from(slot)).expect("no store");
     assert_eq!([slot(0), slot(1)], [U256::from(1), U256::ZERO]);

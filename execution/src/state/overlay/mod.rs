@@ -1,39 +1,24 @@
 //! What a block has changed so far, over the state before it.
 
+mod part;
+
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::Arc;
 
-use alloy_primitives::map::{AddressMap, B256Map, U256Map, hash_map::Entry as At};
+use alloy_primitives::map::{B256Map, hash_map::Entry as At};
 use alloy_primitives::{Address, B256, Bytes, KECCAK256_EMPTY, U256, keccak256};
 
 use revm::primitives::hardfork::SpecId;
 
+pub(crate) use self::part::{Changes, PARTS, Part, part_of};
+use self::part::{Entry, Slot};
+
 use super::account::Account;
-use super::diff::{AccountDiff, StateDiff};
+use super::diff::StateDiff;
 use super::store::StoreError;
 use super::view::StateView;
 use crate::access::{AccessRecord, AccountAccess};
-
-/// An account as the block has left it.
-#[derive(Clone, Debug)]
-struct Entry {
-    /// Before the block.
-    former: Option<Account>,
-    /// `None`: not part of the state.
-    now: Option<Account>,
-    /// The former storage is gone: the account was created or destroyed in this block.
-    wiped: bool,
-    slots: U256Map<Slot>,
-    /// The last position that accessed it; see [`Overlay::begin`].
-    seen: u32,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Slot {
-    former: U256,
-    now: U256,
-    seen: u32,
-}
 
 /// What a position first saw of what it accessed.
 #[derive(Default)]
@@ -47,7 +32,8 @@ pub(crate) struct Overlay {
     view: Arc<dyn StateView>,
     /// Before EIP-161 an account could be empty and yet be part of the state.
     keep_empty: bool,
-    accounts: AddressMap<Entry>,
+    /// By [`part_of`].
+    parts: [Part; PARTS],
     codes: B256Map<Bytes>,
     /// Number of the position being executed, from 1; 0 before the first.
     position: u32,
@@ -60,7 +46,7 @@ impl Overlay {
         Self {
             view,
             keep_empty: false,
-            accounts: AddressMap::default(),
+            parts: Default::default(),
             codes: B256Map::default(),
             position: 0,
             seen: Seen::default(),
@@ -78,8 +64,12 @@ impl Overlay {
         self.access = Some(AccessRecord::default());
     }
 
+    fn get(&self, address: &Address) -> Option<&Entry> {
+        self.parts[part_of(address)].0.get(address)
+    }
+
     fn entry(&mut self, address: Address) -> Result<&mut Entry, StoreError> {
-        let entry = match self.accounts.entry(address) {
+        let entry = match self.parts[part_of(&address)].0.entry(address) {
             At::Occupied(at) => at.into_mut(),
             At::Vacant(at) => at.insert(Entry::of(self.view.account(address)?)),
         };
@@ -92,7 +82,7 @@ impl Overlay {
 
     fn slot(&mut self, address: Address, slot: U256) -> Result<&mut Slot, StoreError> {
         let recorded = self.access.is_some();
-        let entry = match self.accounts.entry(address) {
+        let entry = match self.parts[part_of(&address)].0.entry(address) {
             At::Occupied(at) => at.into_mut(),
             At::Vacant(at) => at.insert(Entry::of(self.view.account(address)?)),
         };
@@ -229,12 +219,12 @@ impl Overlay {
         let Seen { accounts, slots } = std::mem::take(&mut self.seen);
         let mut accessed: BTreeMap<Address, AccountAccess> = BTreeMap::new();
         for (address, before) in accounts {
-            let now = self.accounts.get(&address).and_then(|entry| entry.now);
+            let now = self.get(&address).and_then(|entry| entry.now);
             let access = self.account_access(address, before, now)?;
             accessed.insert(address, access);
         }
         for (address, slot, before) in slots {
-            let entry = self.accounts.get(&address).ok_or_else(lost)?;
+            let entry = self.get(&address).ok_or_else(lost)?;
             // What goes with its account was not written.
             let now = entry.slots.get(&slot).map_or(before, |slot| slot.now);
             let access = accessed.entry(address).or_insert_with(|| AccountAccess::of(address));
@@ -270,7 +260,7 @@ impl Overlay {
 
     /// The account, without keeping what had to be read.
     pub(crate) fn peek_account(&self, address: Address) -> Result<Option<Account>, StoreError> {
-        match self.accounts.get(&address) {
+        match self.get(&address) {
             Some(entry) => Ok(entry.now),
             None => self.view.account(address),
         }
@@ -278,7 +268,7 @@ impl Overlay {
 
     /// The slot, without keeping what had to be read.
     pub(crate) fn peek_slot(&self, address: Address, slot: U256) -> Result<U256, StoreError> {
-        if let Some(entry) = self.accounts.get(&address) {
+        if let Some(entry) = self.get(&address) {
             if let Some(slot) = entry.slots.get(&slot) {
                 return Ok(slot.now);
             }
@@ -302,37 +292,15 @@ impl Overlay {
         self.view.block_hash(height)
     }
 
-    /// Takes over an account from an execution on top of this overlay: what it was here, what it is now, and
-    /// whether its storage was lost on the way.
-    pub(crate) fn put_account(
-        &mut self,
-        address: Address,
-        base: Option<Account>,
-        now: Option<Account>,
-        wiped: bool,
-    ) {
-        let entry = self.accounts.entry(address).or_insert_with(|| Entry::of(base));
-        entry.now = now;
-        if wiped {
-            entry.wiped = true;
-            entry.slots.clear();
-        }
+    /// All accounts, to be changed by an execution on top of this overlay, and the state below. Until they are
+    /// given back with [`Self::put_parts`], the overlay is as before the block.
+    pub(crate) fn take_parts(&mut self) -> ([Part; PARTS], Arc<dyn StateView>) {
+        (std::mem::take(&mut self.parts), Arc::clone(&self.view))
     }
 
-    /// Takes over a slot, as [`Self::put_account`]. Its account is taken over first.
-    pub(crate) fn put_slot(
-        &mut self,
-        address: Address,
-        slot: U256,
-        base: U256,
-        now: U256,
-    ) -> Result<(), StoreError> {
-        let entry = match self.accounts.entry(address) {
-            At::Occupied(at) => at.into_mut(),
-            At::Vacant(at) => at.insert(Entry::of(self.view.account(address)?)),
-        };
-        entry.slots.entry(slot).or_insert(Slot { former: base, now, seen: 0 }).now = now;
-        Ok(())
+    /// Gives back what was taken.
+    pub(crate) fn put_parts(&mut self, parts: [Part; PARTS]) {
+        self.parts = parts;
     }
 
     /// Takes over code that was created on top of this overlay.
@@ -349,50 +317,28 @@ impl Overlay {
         }
     }
 
+    /// Accounts that were read or changed.
+    pub(crate) fn accounts(&self) -> usize {
+        self.parts.iter().map(|part| part.0.len()).sum()
+    }
+
     /// What changed, and the record of accesses if one was kept.
     pub(crate) fn finish(self) -> (StateDiff, Option<AccessRecord>) {
-        let mut diff =
-            StateDiff { codes: self.codes.into_iter().collect(), ..StateDiff::default() };
-        for (address, entry) in self.accounts {
-            if let Some(changed) = entry.into_diff() {
-                diff.accounts.insert(address, changed);
-            }
-        }
-        (diff, self.access)
-    }
-}
-
-impl Entry {
-    fn of(former: Option<Account>) -> Self {
-        Self { former, now: former, wiped: false, slots: U256Map::default(), seen: 0 }
+        let changes = |parts: [Part; PARTS]| Ok(parts.map(Part::into_changes));
+        let Ok(finished) = self.finish_by::<Infallible>(changes);
+        finished
     }
 
-    fn leave(&mut self) {
-        self.now = None;
-        self.wiped = true;
-        self.slots.clear();
-    }
-
-    fn into_diff(self) -> Option<AccountDiff> {
-        // Storage of an account that was not there cannot be lost.
-        let wiped = self.wiped && self.former.is_some();
-        let storage: BTreeMap<U256, U256> = match (self.now, self.wiped) {
-            (None, _) => BTreeMap::new(),
-            (Some(_), true) => self
-                .slots
-                .into_iter()
-                .filter(|(_, slot)| !slot.now.is_zero())
-                .map(|(key, slot)| (key, slot.now))
-                .collect(),
-            (Some(_), false) => self
-                .slots
-                .into_iter()
-                .filter(|(_, slot)| slot.now != slot.former)
-                .map(|(key, slot)| (key, slot.now))
-                .collect(),
+    /// As [`Self::finish`]; `changes` finds out what changed in each part.
+    pub(crate) fn finish_by<E>(
+        self,
+        changes: impl FnOnce([Part; PARTS]) -> Result<[Changes; PARTS], E>,
+    ) -> Result<(StateDiff, Option<AccessRecord>), E> {
+        let diff = StateDiff {
+            accounts: changes(self.parts)?.into_iter().flatten().collect(),
+            codes: self.codes.into_iter().collect(),
         };
-        let changed = self.now != self.former || wiped || !storage.is_empty();
-        changed.then_some(AccountDiff { account: self.now, wiped, storage })
+        Ok((diff, self.access))
     }
 }
 
