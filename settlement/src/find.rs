@@ -7,7 +7,7 @@
 //!
 //! An honest batch yields nothing, whatever valid signatures its poster held.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use alloy_primitives::B256;
 use blindfold_wire::{
@@ -25,6 +25,10 @@ use crate::{
         Offence, OffenceKind, Reordering, WrongOpening, opens,
     },
 };
+
+/// Proofs that are looked for in one batch, at most: one offence takes the whole stake, and each proof costs a pass
+/// over a tree, of which a poster may have as many leaves wrong as it likes.
+pub const MAX_PROVEN: usize = 32;
 
 /// What is known of a posted batch.
 #[derive(Clone, Copy, Debug)]
@@ -166,6 +170,8 @@ struct Search<'a> {
     /// Ids of the history by height.
     ids: Vec<Vec<B256>>,
     data: Option<BatchData>,
+    /// Heights and positions whose openings were revealed.
+    shown: HashSet<(u64, u32)>,
     /// By height and position.
     items: Vec<Vec<PostedOpening>>,
     /// Trees whose accumulator has the header's root.
@@ -173,6 +179,8 @@ struct Search<'a> {
     /// Trees whose opening tree has the header's root.
     openings: Option<Trees>,
     findings: Vec<Finding>,
+    /// How many of them are proofs.
+    proofs: usize,
 }
 
 impl<'a> Search<'a> {
@@ -183,6 +191,7 @@ impl<'a> Search<'a> {
         let ids = history.iter().map(|height| {
             height.opened.items().iter().map(|item| item.envelope.id()).collect::<Vec<_>>()
         });
+        let shown = posted.revealed.openings.values();
         let mut search = Self {
             chain,
             posted,
@@ -190,10 +199,12 @@ impl<'a> Search<'a> {
             commitments: commitments.collect(),
             ids: ids.collect(),
             data: readable(chain, posted).ok(),
+            shown: shown.map(|(leaf, ..)| (leaf.height, leaf.position)).collect(),
             items: Vec::new(),
             accumulator: None,
             openings: None,
             findings: Vec::new(),
+            proofs: 0,
         };
         search.items = search.posted_items();
         search.guess();
@@ -349,13 +360,21 @@ impl<'a> Search<'a> {
         self.openings.as_ref()?.prove_opening(index)
     }
 
+    fn is_enough(&self) -> bool {
+        self.proofs >= MAX_PROVEN
+    }
+
     fn proven(&mut self, offence: Option<Offence>) {
+        self.proofs += usize::from(offence.is_some());
         self.findings.extend(offence.map(Finding::Proven));
     }
 
     /// What the leaves of the accumulator prove.
     fn heights(&mut self) {
         for index in 0..self.history.len() {
+            if self.is_enough() {
+                return;
+            }
             let Some(leaf) = self.leaf(index) else { continue };
             let commitment = self.commitments.get(&leaf.digest).copied();
             if let Some(commitment) = commitment {
@@ -470,18 +489,25 @@ impl<'a> Search<'a> {
                 continue;
             };
             for position in 0..commitment.count {
+                if self.is_enough() {
+                    return;
+                }
                 let Some(at) = leaf.offset.checked_add(position) else { continue };
                 let Some(posted) = self.opening_at(at) else { continue };
                 let ordered_id = self.ids[known][position as usize];
                 let same = posted.height == commitment.height
                     && posted.position == position
                     && posted.id == ordered_id;
-                let finding = if same {
-                    self.wrong_opening(known, position, at, &posted)
-                } else {
-                    self.reordering(index, known, position, at).map(Finding::Proven)
-                };
-                self.findings.extend(finding);
+                match same {
+                    true => match self.wrong_opening(known, position, at, &posted) {
+                        Some(Finding::Proven(offence)) => self.proven(Some(offence)),
+                        other => self.findings.extend(other),
+                    },
+                    false => {
+                        let offence = self.reordering(index, known, position, at);
+                        self.proven(offence);
+                    }
+                }
             }
         }
     }
@@ -539,55 +565,72 @@ impl<'a> Search<'a> {
 
     fn count(&mut self) {
         let header = self.header();
-        let Some(trees) = &self.openings else { return };
-        if trees.opening_count() == header.opening_count {
+        let known =
+            self.openings.as_ref().map(|trees| (trees.opening_count(), trees.opening_top()));
+        let shown = self.posted.revealed.openings.values();
+        let mut shown = shown.map(|(leaf, proof, _)| (proof.count, proof.top(leaf.hash())));
+        let known = known.or_else(|| shown.find_map(|(count, top)| Some((count, top?))));
+        let Some((count, top)) = known.filter(|(count, _)| *count != header.opening_count) else {
             return;
-        }
-        let offence = BrokenCount {
-            batch: header.clone(),
-            count: trees.opening_count(),
-            top: trees.opening_top(),
         };
+        let offence = BrokenCount { batch: header.clone(), count, top };
         self.proven(Some(Offence::BrokenCount(Box::new(offence))));
     }
 
-    /// What there is to ask for: nothing if something was proven (one offence takes the whole stake), or if
-    /// data and roots lead to the certified heights.
+    /// What there is to ask for: nothing if something was proven (one offence takes the whole stake), if data and
+    /// roots lead to the certified heights, or if everything that could be wrong was shown. Nothing is asked for
+    /// twice: L1 does not take a second challenge.
     fn ask(&mut self, start: &Start) {
         if !self.findings.is_empty() {
             return;
         }
         let header = self.header();
-        let Some(data) = self.posted.data.filter(|_| self.data.is_some()) else {
-            return self.ask_for(header.first_height, None, OffenceKind::Withheld);
+        let (place, suspected) = match self.posted.data.filter(|_| self.data.is_some()) {
+            None => (Some((header.first_height, None)), OffenceKind::Withheld),
+            Some(data) => {
+                let forced = derive::InboxChecked;
+                let Err(fault) = derive::derive(self.chain, start, header, data, &forced, 1) else {
+                    return;
+                };
+                let place = match fault.place {
+                    derive::Place::Position(height, position) => Some((height, Some(position))),
+                    derive::Place::Height(height) => Some((height, None)),
+                    derive::Place::Batch => None,
+                };
+                (place, fault.kind.suspected())
+            }
         };
-        let forced = derive::InboxChecked;
-        let Err(fault) = derive::derive(self.chain, start, header, data, &forced, 1) else {
-            return;
-        };
-        let (height, position) = match fault.place {
-            derive::Place::Position(height, position) => (height, Some(position)),
-            derive::Place::Height(height) => (height, None),
-            derive::Place::Batch => self.suspect(),
-        };
-        self.ask_for(height, position, fault.kind.suspected());
+        let place = place.filter(|(height, position)| !self.is_shown(*height, *position));
+        if let Some((height, position)) = place.or_else(|| self.suspect()) {
+            self.ask_for(height, position, suspected);
+        }
     }
 
-    /// Where to ask first when only the roots are wrong: a height whose leaf nobody knows, else an opening.
-    fn suspect(&self) -> (u64, Option<u32>) {
-        let revealed = &self.posted.revealed.heights;
-        let unknown = (0u32..)
-            .zip(self.history)
-            .find(|(index, _)| !revealed.contains_key(index))
-            .map(|(_, height)| height.opened.height());
-        let first = self.header().first_height;
-        match (&self.accumulator, unknown) {
-            (None, Some(height)) => (height, None),
-            _ => {
-                let filled = self.history.iter().find(|h| h.opened.commitment().count > 0);
-                (filled.map_or(first, |h| h.opened.height()), filled.map(|_| 0))
-            }
+    /// Where to ask when only the roots are wrong, or the data is where its poster has shown what belongs there: a
+    /// height whose leaf nobody knows, else an opening. Nowhere once all of them are known.
+    fn suspect(&self) -> Option<(u64, Option<u32>)> {
+        let heights = || self.history.iter().map(|height| height.opened.commitment());
+        let unknown = match self.accumulator {
+            Some(_) => None,
+            None => heights().map(|it| (it.height, None)).find(|(at, _)| !self.is_shown(*at, None)),
+        };
+        let mut positions =
+            heights().flat_map(|it| (0..it.count).map(|position| (it.height, Some(position))));
+        match self.openings {
+            Some(_) => unknown,
+            None => unknown.or_else(|| positions.find(|(at, p)| !self.is_shown(*at, *p))),
         }
+    }
+
+    /// Whether the poster has shown the opening of a position, or for none the commitment of a height. The
+    /// commitment also answers for a position that the height does not have.
+    fn is_shown(&self, height: u64, position: Option<u32>) -> bool {
+        let Some(index) = self.header().index_of(height) else { return false };
+        let commitment_shown = self.posted.revealed.heights.contains_key(&index);
+        let Some(position) = position else { return commitment_shown };
+        let certified = self.leaf(index as usize).and_then(|it| self.commitments.get(&it.digest));
+        let has = certified.is_some_and(|commitment| position < commitment.count);
+        self.shown.contains(&(height, position)) || (commitment_shown && !has)
     }
 
     fn ask_for(&mut self, height: u64, position: Option<u32>, suspected: OffenceKind) {
