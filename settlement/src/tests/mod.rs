@@ -1,5 +1,6 @@
 //! Batches from end to end: posted, derived, garbled, found, proven.
 
+mod batch;
 mod derive;
 mod evidence;
 mod find;
