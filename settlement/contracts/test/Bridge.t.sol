@@ -3,6 +3,17 @@ pragma solidity 0.8.37;
 
 import "./World.sol";
 
+/// An item of the forced queue as the Rust code has it. `to` and `amount` are zero where nothing is credited.
+struct ForcedExample {
+    uint8 kind;
+    address sender;
+    bytes data;
+    address to;
+    uint256 amount;
+    bytes32 item;
+    bytes32 rolled;
+}
+
 contract OracleAndBridgeTest is World {
     bytes32 internal constant GENESIS = keccak256("genesis");
     bytes32 internal constant OPENINGS = keccak256("openings of the last height");
@@ -223,6 +234,50 @@ contract OracleAndBridgeTest is World {
         same(address(bridge).balance, 3 ether, "held");
         vm.expectRevert(BridgeAbi.NothingSent.selector);
         bridge.depositToBalance(CHALLENGER);
+    }
+
+    /// Items of every kind, put into the queue by whoever may: data, item hash and rolling hash are those of the
+    /// Rust code.
+    function testForcedVectors() public {
+        bytes[] memory all = vm.parseJsonBytesArray(vectors, ".forced");
+        uint256 kinds = 0;
+        for (uint64 i = 0; i < all.length; ++i) {
+            ForcedExample memory e = abi.decode(all[i], (ForcedExample));
+            vm.recordLogs();
+            enter(e);
+            Vm.Log memory log = vm.getRecordedLogs()[0];
+            same(log.emitter, a.queue, "the queue's event");
+            same(uint256(log.topics[1]), i, "index");
+            same(keccak256(log.data), keccak256(abi.encode(e.kind, e.sender, e.data)), "kind, sender, data");
+            same(
+                keccak256(
+                    abi.encodePacked("BLINDFOLD-V1/forced-item/", i, e.kind, e.sender, keccak256(e.data))
+                ),
+                e.item,
+                "item hash"
+            );
+            same(queue.hashAt(i + 1), e.rolled, "rolling hash");
+            kinds |= 1 << e.kind;
+        }
+        same(kinds, 31, "every kind");
+    }
+
+    function enter(ForcedExample memory e) internal {
+        if (e.kind <= 1) {
+            vm.deal(e.sender, p.forcedFee);
+            vm.prank(e.sender);
+            queue.force{value: p.forcedFee}(e.kind, e.data);
+        } else if (e.kind == 4) {
+            // As `claimPosting` does, whose amount is what gas came to.
+            same(e.to, e.sender, "a poster is repaid itself");
+            vm.prank(a.inbox);
+            queue.push(4, e.sender, abi.encodePacked(e.sender, e.amount));
+        } else {
+            vm.deal(e.sender, e.amount);
+            vm.prank(e.sender);
+            if (e.kind == 2) bridge.depositToBalance{value: e.amount}(e.to);
+            else bridge.depositToEscrow{value: e.amount}(e.to);
+        }
     }
 
     function item(bytes32 before, uint64 index, uint8 kind, uint256 amount) internal pure returns (bytes32) {
