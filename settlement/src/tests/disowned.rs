@@ -11,7 +11,7 @@ use super::{ABOVE, CHAIN, HISTORY, Post, STATES, executed, poster, start};
 use crate::{
     accumulator::OpeningLeaf,
     batch::Batch,
-    evidence::{DisownedOpening, ExecutedRoot, MAX_CHAIN, Offence, OffenceError},
+    evidence::{DisownedOpening, ExecutedRoot, MAX_CHAIN, Offence, OffenceError, PostedBatches},
     find::{Executed, Finding, Posted, Revealed, find},
 };
 
@@ -47,7 +47,7 @@ fn evidence() -> (DisownedOpening, Vec<Batch>) {
     (*e, vec![post.header])
 }
 
-fn verify(e: &DisownedOpening, batches: &Vec<Batch>) -> Result<(), OffenceError> {
+fn verify(e: &DisownedOpening, batches: &dyn PostedBatches) -> Result<(), OffenceError> {
     let culprit = Offence::DisownedOpening(Box::new(e.clone())).verify(&CHAIN, batches)?;
     assert_eq!(culprit.signer, poster(&HISTORY));
     Ok(())
