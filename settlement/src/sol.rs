@@ -162,6 +162,25 @@ sol! {
         uint256[2] secretRoot;
     }
 
+    struct Certificate {
+        uint64 view_;
+        uint64 parentView;
+        bytes signers;
+        bytes signature;
+    }
+
+    struct DisownedOpeningEvidence {
+        Batch batch;
+        OpeningLeaf posted;
+        MerkleProof postedProof;
+        bytes32 certifiedHash;
+        MerkleProof certifiedProof;
+        bytes32 stateRoot;
+        bytes32 openingRoot;
+        OrderCommitment[] chain;
+        Certificate certificate;
+    }
+
     struct BadShareEvidence {
         ShareBundle bundle;
         Signature signature;
@@ -185,6 +204,7 @@ sol! {
     function verifyBrokenCount(Batch batch, uint32 count, bytes32 top) external view returns (address culprit, bytes32 subject);
     function verifyForgedCommitment(ForgedCommitmentEvidence e) external view returns (address culprit, bytes32 subject);
     function verifyWrongOpening(WrongOpeningEvidence e) external view returns (address culprit, bytes32 subject);
+    function verifyDisownedOpening(DisownedOpeningEvidence e) external view returns (address culprit, bytes32 subject);
 
     function challenge(Batch b, uint64 height, uint32 position) external payable;
     function failReveal(Batch b, uint64 height, uint32 position) external;

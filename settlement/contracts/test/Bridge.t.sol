@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import "./World.sol";
+import "./Handover.sol";
 
 /// An item of the forced queue as the Rust code has it. `to` and `amount` are zero where nothing is credited.
 struct ForcedExample {
@@ -14,7 +14,7 @@ struct ForcedExample {
     bytes32 rolled;
 }
 
-contract OracleAndBridgeTest is World {
+contract OracleAndBridgeTest is Handover {
     bytes32 internal constant GENESIS = keccak256("genesis");
     bytes32 internal constant OPENINGS = keccak256("openings of the last height");
     address internal constant PROPOSER = address(0x9009);
@@ -190,6 +190,25 @@ contract OracleAndBridgeTest is World {
         proofRefused(q);
         vm.expectRevert();
         oracle.prove(1, "no proof");
+        oracle.prove(1, abi.encode(proof(b, 0)));
+    }
+
+    /// A committee that handed over finalizes nothing of its successors: its members may have taken their stake.
+    function testProofOfARetiredCommittee() public {
+        Batch memory b = posted();
+        propose(b);
+        challenge(1);
+        uint256 state = vm.snapshotState();
+        handOver(11);
+        proofRefused(proof(b, 0));
+        CommitteeProof memory q = proof(b, 0);
+        q.chain[0].epoch = 1;
+        q.certificate = certify(q.chain[0]);
+        oracle.prove(1, abi.encode(q));
+        // The old one's certificate of its last height is good for those below, and only for those.
+        vm.revertToState(state);
+        handOver(12);
+        proofRefused(proof(b, 1));
         oracle.prove(1, abi.encode(proof(b, 0)));
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{
-    CHAIN, HISTORY, Post,
+    CHAIN, HISTORY, Post, executed,
     mutations::{self, Outcome},
     poster, start,
 };
@@ -12,12 +12,21 @@ use crate::{
     batch::Batch,
     codec::PostedItem,
     evidence::{BatchLeaf, Offence, OffenceKind},
-    find::{FindError, Finding, MAX_PROVEN, Posted, Revealed, check_rules, find},
+    find::{Executed, FindError, Finding, MAX_PROVEN, Posted, Revealed, check_rules, find},
     testkit::{Kind, TestHistory},
 };
 
 fn findings(post: &Post, data: Option<&[u8]>, revealed: &Revealed) -> Vec<Finding> {
-    let posted = Posted { header: &post.header, previous: None, data, revealed };
+    findings_by(post, data, revealed, executed())
+}
+
+fn findings_by(
+    post: &Post,
+    data: Option<&[u8]>,
+    revealed: &Revealed,
+    executed: Executed<'_>,
+) -> Vec<Finding> {
+    let posted = Posted { header: &post.header, previous: None, data, revealed, executed };
     find(&CHAIN, &start(), &posted, &HISTORY.heights).unwrap()
 }
 
@@ -61,8 +70,16 @@ fn every_single_mutation_is_refused_or_found() {
                 assert_eq!((challenge.height, challenge.position), (*height, *position), "{name}");
                 assert!(!challenge.to_call().is_empty() && !challenge.to_fail_call().is_empty());
             }
-            Outcome::Unprovable => {
-                assert!(matches!(findings[..], [Finding::Unprovable { height: 1, position: 0 }]));
+            Outcome::Disowned(height, position) => {
+                let [Finding::Proven(Offence::DisownedOpening(e))] = &findings[..] else {
+                    panic!("{name}: {findings:?}")
+                };
+                assert_eq!((e.posted.height, e.posted.position), (*height, *position), "{name}");
+                // Who has not executed the heights knows where to look, and when.
+                let data = mutation.data.as_deref();
+                let blind = findings_by(post, data, &Revealed::default(), Executed::UNKNOWN);
+                let (height, position, certified_at) = (*height, *position, height + 2);
+                assert_eq!(blind, [Finding::Unproven { height, position, certified_at }], "{name}");
             }
             Outcome::Refused(_) => {}
         }
@@ -180,7 +197,13 @@ fn sign_with_other_nonce(
 fn a_history_of_other_heights_is_refused() {
     let post = Post::all();
     let revealed = Revealed::default();
-    let posted = Posted { header: &post.header, previous: None, data: None, revealed: &revealed };
+    let posted = Posted {
+        header: &post.header,
+        previous: None,
+        data: None,
+        revealed: &revealed,
+        executed: executed(),
+    };
     for heights in [&HISTORY.heights[1..], &HISTORY.heights[..4], &[]] {
         assert_eq!(find(&CHAIN, &start(), &posted, heights), Err(FindError::History));
     }
@@ -203,6 +226,7 @@ fn a_batch_above_another_commitment_is_proven() {
         previous: Some(&previous),
         data: Some(&data),
         revealed: &revealed,
+        executed: Executed::UNKNOWN,
     };
     let findings = find(&rules, &at, &posted, &history.heights[1..]).unwrap();
     let [Finding::Proven(offence @ Offence::BrokenFirst(_))] = &findings[..] else {
@@ -296,8 +320,13 @@ fn enough_proofs_are_enough() {
     }
     let post = post.seal();
     let (data, revealed) = (post.bytes(), Revealed::default());
-    let posted =
-        Posted { header: &post.header, previous: None, data: Some(&data), revealed: &revealed };
+    let posted = Posted {
+        header: &post.header,
+        previous: None,
+        data: Some(&data),
+        revealed: &revealed,
+        executed: Executed::UNKNOWN,
+    };
     let findings = find(&rules, &at, &posted, &history.heights).unwrap();
     assert_eq!(findings.len(), MAX_PROVEN);
     assert!(findings.iter().all(|finding| matches!(finding, Finding::Proven(_))));
