@@ -167,18 +167,7 @@ impl From<&SignedCommitment> for Slasher::SignedCommitment {
 
 impl From<&SignedBundleHeader> for Slasher::SignedBundle {
     fn from(from: &SignedBundleHeader) -> Self {
-        let header = &from.header;
-        Self {
-            bundle: Slasher::ShareBundle {
-                chainId: header.chain_id,
-                settlement: header.settlement,
-                height: header.height,
-                commitment: header.commitment,
-                sharesRoot: header.shares_root,
-                member: header.member,
-            },
-            signature: (&from.signature).into(),
-        }
+        Self { bundle: (&from.header).into(), signature: (&from.signature).into() }
     }
 }
 

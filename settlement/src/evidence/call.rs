@@ -6,7 +6,7 @@ use blindfold_wire::{BadShare, Envelope, EnvelopeError, Evidence, Opening};
 use blst::min_sig::Signature as Point;
 
 use super::{BatchLeaf, BrokenLink, DisownedOpening, Offence, OffenceError, WrongOpening};
-use crate::{bindings, points, sol};
+use crate::{points::PointError, sol};
 
 /// A coordinate's modulus: p of BLS12-381.
 const MODULUS: Uint<384, 6> = Uint::from_be_bytes(alloy_primitives::hex!(
@@ -137,9 +137,7 @@ fn wrong_opening(e: &WrongOpening, epoch: u64) -> Result<Vec<u8>, OffenceError> 
 }
 
 fn disowned_opening(e: &DisownedOpening) -> Result<Vec<u8>, OffenceError> {
-    let certificate = &e.executed.certificate;
-    let signature =
-        points::g1_to_eip2537(&certificate.signature).map_err(|_| OffenceError::Unlinked)?;
+    let certificate = (&e.executed.certificate).try_into();
     let evidence = sol::DisownedOpeningEvidence {
         batch: (&e.batch).into(),
         posted: (&e.posted).into(),
@@ -149,12 +147,7 @@ fn disowned_opening(e: &DisownedOpening) -> Result<Vec<u8>, OffenceError> {
         stateRoot: e.executed.state_root,
         openingRoot: e.executed.opening_root,
         chain: e.executed.chain.iter().map(Into::into).collect(),
-        certificate: sol::Certificate {
-            view_: certificate.view,
-            parentView: certificate.parent_view,
-            signers: bindings::signer_bits(certificate),
-            signature: signature.into(),
-        },
+        certificate: certificate.map_err(|_: PointError| OffenceError::Unlinked)?,
     };
     Ok(sol::verifyDisownedOpeningCall { e: evidence }.abi_encode())
 }

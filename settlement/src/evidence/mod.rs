@@ -250,7 +250,7 @@ impl Challenge {
     /// Call data of the inbox's `challenge`; the bond goes with it.
     pub fn to_call(&self) -> Vec<u8> {
         sol::challengeCall {
-            b: sol::Batch::from(&self.batch),
+            b: (&self.batch).into(),
             height: self.height,
             position: self.position.unwrap_or(sol::COMMITMENT),
         }
@@ -260,7 +260,7 @@ impl Challenge {
     /// Call data of the inbox's `failReveal`, for when nobody showed it in time.
     pub fn to_fail_call(&self) -> Vec<u8> {
         sol::failRevealCall {
-            b: sol::Batch::from(&self.batch),
+            b: (&self.batch).into(),
             height: self.height,
             position: self.position.unwrap_or(sol::COMMITMENT),
         }
