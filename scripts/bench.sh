@@ -15,7 +15,7 @@ mkdir -p "$out"
 rm -rf "$out/criterion"
 export CRITERION_HOME="$out/criterion"
 
-benches=(--bench opening --bench execution --bench root)
+benches=(--bench opening --bench execution --bench root --bench settlement)
 cargo bench --locked -p blindfold-bench "${benches[@]}" --no-run
 load="$(cut -d' ' -f1-3 /proc/loadavg)"
 begin=$SECONDS

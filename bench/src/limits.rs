@@ -33,6 +33,8 @@ const MIXED_ADDITION_PRODUCTS: f64 = 11.0;
 const FIXED_BASE_ADDITIONS: f64 = 32.0;
 /// A secret scalar in halves, digits of four bits, none zero: additions with the table of multiples, doublings.
 const SECRET_MUL: Operations = Operations { additions: 67.0 + 7.0, doublings: 128.0 + 1.0 };
+/// Bytes of the messages of stage `settle`: signed transfers of a token.
+pub const TRANSFER_BYTES: usize = 180;
 /// Bytes in the hashes of a sealing that do not depend on the message: seed, scalars, mask, key, challenge.
 const SMALL_HASHES_BYTES: usize = 1_500;
 /// Bytes that hashing is measured with.
@@ -59,10 +61,13 @@ pub struct Limits {
     pub by_products_ns: Option<f64>,
 }
 
-/// The limits of a benchmark of stage `open`; none without a formula, or when a primitive was not measured.
+/// The limits of a benchmark of stage `open` or `settle`; none without a formula, or when a primitive was not
+/// measured.
 pub fn limits(id: &Id, results: &Results) -> Limits {
-    if id.stage != "open" {
-        return Limits::default();
+    match id.stage.as_str() {
+        "open" => {}
+        "settle" => return limits_of_settling(id, results),
+        _ => return Limits::default(),
     }
     let threads = id.number("threads").unwrap_or(1) as f64;
     let costs = Costs {
@@ -77,6 +82,24 @@ pub fn limits(id: &Id, results: &Results) -> Limits {
     }
 }
 
+/// What deriving cannot do without: sealing every message again, and recovering the signer of each message and of
+/// each envelope, and a leader for each height.
+fn limits_of_settling(id: &Id, results: &Results) -> Limits {
+    let items = results.measured.get(&id.to_string()).map(|measured| measured.items);
+    let (Some(items), Some(heights), "derive") = (items, id.number("heights"), &*id.operation)
+    else {
+        return Limits::default();
+    };
+    let batch = usize::try_from(items).unwrap_or(usize::MAX);
+    let costs = Costs { results, batch, members: MEMBERS, message_bytes: TRANSFER_BYTES };
+    let signatures = Costs { batch: 2 * batch + heights, ..costs }.payer_recovery();
+    Limits {
+        by_operations_ns: costs.reseal().zip(signatures).map(|(a, b)| a + b),
+        by_products_ns: costs.reseal_by_products().zip(signatures).map(|(a, b)| a + b),
+    }
+}
+
+#[derive(Clone, Copy)]
 struct Costs<'a> {
     results: &'a Results,
     batch: usize,
@@ -299,6 +322,7 @@ mod tests {
             ("primitive::keccak/bytes=300", 0.0, 1),
             ("primitive::fp_mul/products=1000", 1000.0, 1000),
             ("primitive::secp256k1_recover/signatures=1", 25.0, 1),
+            ("settle::derive/heights=2", 6_100.0, 20),
         ] {
             let measured =
                 Measured { id: id.parse().unwrap(), median_ns, deviation_ns: 0.0, items };
@@ -334,6 +358,8 @@ mod tests {
             // t = 3 of 4: decoding, and a sum of three at 40.
             ("open::combine/batch=1,n=4", 6.0 + 120.0),
             ("open::blame/batch=512,n=4", 3072.0 + 4.0 * 2560.0 + 3.0 * 150.0 + 700.0),
+            // 20 envelopes of 2 heights: five points and two signatures of each, and one for each height.
+            ("settle::derive/heights=2", 20.0 * 100.0 + 42.0 * 25.0),
         ] {
             assert_eq!(by_operations(id), expected, "{id}");
         }
@@ -373,6 +399,8 @@ mod tests {
         let none = Limits::default();
         assert_eq!(limit("open::unheard_of/batch=1"), none);
         assert_eq!(limit("baseline::share/batch=1"), none);
+        assert_eq!(limit("settle::encode/heights=2"), none);
+        assert_eq!(limit("settle::derive/heights=3"), none, "not measured");
         for operation in ["seal", "admission", "share", "combine", "blame", "total"] {
             let id = format!("open::{operation}/batch=512").parse().unwrap();
             assert_eq!(limits(&id, &Results::default()), none, "{operation}");

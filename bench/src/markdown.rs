@@ -67,6 +67,7 @@ pub fn without_execution(report: &Report) -> String {
     for (stage, title) in [
         ("open", "Opening"),
         ("root", "State root"),
+        ("settle", "Settlement"),
         ("baseline", "Other libraries"),
         ("primitive", "Primitives"),
     ] {

@@ -125,6 +125,13 @@ fn baselines(ours: &Measured, results: &Results) -> Vec<Baseline> {
             .map(|baseline| beside(ours, baseline))
             .collect();
     }
+    if id.stage == "settle" {
+        // The compression alone, of the same batch.
+        let heights = id.parameters.get("heights").map_or("", String::as_str);
+        let baseline = format!("baseline::zstd_{}/heights={heights}", id.operation);
+        let measured = results.measured.get(&baseline).into_iter();
+        return measured.map(|baseline| beside(ours, baseline)).collect();
+    }
     let comparable = id.stage == "open"
         && id.number("n").is_none_or(|members| members == MEMBERS)
         && id.number("bytes").is_none_or(|bytes| bytes == MESSAGE_BYTES)
@@ -154,7 +161,7 @@ fn beside(ours: &Measured, baseline: &Measured) -> Baseline {
 
 /// Stages in the order of interest; within one, figures for the standard committee first, numbers ascending.
 fn sort_key(id: &Id) -> (usize, usize, String, Vec<(String, usize, String)>) {
-    let stages = ["open", "execute", "root", "baseline", "primitive"];
+    let stages = ["open", "execute", "root", "settle", "baseline", "primitive"];
     let steps = [
         "total",
         "seal",
@@ -167,17 +174,21 @@ fn sort_key(id: &Id) -> (usize, usize, String, Vec<(String, usize, String)>) {
         "after_commit",
         "undecryptable",
         "blame",
+        "encode",
+        "decode",
+        "derive",
     ];
     let place = |list: &[&str], name: &str| {
         list.iter().position(|known| *known == name).unwrap_or(list.len())
     };
-    let parameters = ["n", "kind", "accounts", "threads", "bytes", "batch", "points", "bits"]
-        .iter()
-        .map(|key| {
-            let value = id.parameters.get(*key).cloned().unwrap_or_default();
-            ((*key).to_owned(), value.parse().unwrap_or(0), value)
-        })
-        .collect();
+    let parameters =
+        ["n", "kind", "accounts", "heights", "threads", "bytes", "batch", "points", "bits"]
+            .iter()
+            .map(|key| {
+                let value = id.parameters.get(*key).cloned().unwrap_or_default();
+                ((*key).to_owned(), value.parse().unwrap_or(0), value)
+            })
+            .collect();
     (place(&stages, &id.stage), place(&steps, &id.operation), id.operation.clone(), parameters)
 }
 
@@ -198,6 +209,8 @@ pub(crate) mod tests {
             ("open::share/batch=512", 512.0 * 63e3, 512),
             ("root::update/accounts=10000,threads=2", 60e6, 10_000),
             ("baseline::ethrex_trie_update/accounts=10000", 240e6, 10_000),
+            ("settle::decode/heights=256", 8e6, 2_000),
+            ("baseline::zstd_decode/heights=256", 1e6, 2_000),
             ("baseline::blsttc_total/batch=4", 4.0 * 15_000e3, 4),
             ("baseline::blsttc_unverified_total/batch=16", 16.0 * 1_800e3, 16),
             ("primitive::g1_mul/bits=255", 60e3, 1),
@@ -231,6 +244,8 @@ pub(crate) mod tests {
         );
         let root = row("root::update/accounts=10000,threads=2");
         assert_eq!((root.baselines[0].ratio, root.each_us), (4.0, 6.0));
+        let decode = row("settle::decode/heights=256");
+        assert_eq!((decode.baselines[0].ratio, decode.each_us), (0.125, 4.0));
         let share = row("open::share/batch=512");
         assert_eq!((share.limit, share.ratio_to_limit), (Some(512.0 * 60e3), Some(1.05)));
         assert_eq!(share.limit_by_products, Some(512.0 * 1347.0 * 30.0));

@@ -32,6 +32,24 @@ pub fn seal_undecryptable(
     Ok(assemble(key, label, seed.expose(), &padded, &scalars, &scalars.points_secret(key)))
 }
 
+/// Seals `body` under the scalars of `fits`: the ciphertext is valid and opens to nothing, and yet seed and
+/// `fits` lead to its u. What is right for a ciphertext takes all of it, not u alone.
+///
+/// # Errors
+///
+/// When a message is too long.
+pub fn seal_fitting(
+    key: &CommitteeKey,
+    label: &Label,
+    seed: &Seed,
+    fits: &[u8],
+    body: &[u8],
+) -> Result<Ciphertext, SealError> {
+    let scalars = Scalars::derive(key, label, seed.expose(), &pad::pad(fits)?)?;
+    let padded = pad::pad(body)?;
+    Ok(assemble(key, label, seed.expose(), &padded, &scalars, &scalars.points_secret(key)))
+}
+
 /// The share with a component of small order more: `order` is 3, 11, 10,177, 859,267, 52,437,899, a
 /// product of these, or zero for the product of all. A share that is no point comes back as it was.
 pub fn add_small_order(share: &Share, order: u64) -> Share {
@@ -80,5 +98,24 @@ mod tests {
         let verdict = decide(&public, &label, &sealed, &shares);
         assert!(matches!(verdict.opening, Some(Opening::Undecryptable { .. })));
         assert!(verdict.blamed.is_empty());
+    }
+
+    #[test]
+    fn a_ciphertext_that_fits_another_message_opens_to_nothing() {
+        let dealt = dealer::deal(4, 3, [8; 32]).unwrap();
+        let public = dealt.public().unwrap();
+        let label = Label([7; 32]);
+        let seed = Seed::from_bytes([9; 32]);
+        let sealed = seal_fitting(public.key(), &label, &seed, b"shown", b"hidden").unwrap();
+        verify(public.key(), &label, &sealed).unwrap();
+        let shown = crate::reseal(public.key(), &label, seed.expose(), b"shown").unwrap();
+        assert_eq!(shown.u, sealed.u);
+        assert_ne!(shown.body, sealed.body);
+        let u = crate::EphemeralPoint::from_bytes(&sealed.u).unwrap();
+        let shares = [0, 1, 2].map(|member| (member, dealt.keys[member].share(&u)));
+        let verdict = decide(&public, &label, &sealed, &shares);
+        assert!(matches!(verdict.opening, Some(Opening::Undecryptable { .. })));
+        let same = seal_fitting(public.key(), &label, &seed, b"shown", b"shown").unwrap();
+        assert_eq!(same, shown, "an honest sealing, if both are one message");
     }
 }

@@ -23,6 +23,7 @@ mod messages;
 mod node;
 mod opened;
 pub mod seeds;
+mod settled;
 mod stateless;
 mod stored;
 mod world;
@@ -86,6 +87,10 @@ targets![
     stateless::witness,
     stateless::access_list,
     stateless::replay_file,
+    settled::batch_data,
+    settled::blob_data,
+    settled::offence,
+    settled::misposted,
 ];
 
 /// The target called `name`.

@@ -47,6 +47,8 @@ pub const MEMPOOL_SIZE: &str = "blindfold_mempool_size_envelopes";
 pub const MEMPOOL_BYTES: &str = "blindfold_mempool_size_bytes";
 /// Time one stage took for one height (label `stage`).
 pub const STAGE_TIME: &str = "blindfold_stage_height_seconds";
+/// Forced items of executed heights (labels `kind` and `outcome`).
+pub const FORCED: &str = "blindfold_forced_items_total";
 /// Evidence found (label `kind`).
 pub const EVIDENCE: &str = "blindfold_evidence_found_total";
 /// Access lists that peers gave with openings, by what they were worth: `followed` or `wrong`.
@@ -151,6 +153,11 @@ pub fn mempool_size(envelopes: usize, bytes: usize) {
     gauge!(MEMPOOL_BYTES).set(bytes as f64);
 }
 
+/// Counts what became of a forced item. `kind` is one of `blindfold_wire::ForcedKind`, or `unknown`.
+pub fn forced(kind: &'static str, outcome: &'static str) {
+    counter!(FORCED, "kind" => kind, "outcome" => outcome).increment(1);
+}
+
 /// Counts a piece of evidence.
 pub fn evidence(kind: &'static str) {
     counter!(EVIDENCE, "kind" => kind).increment(1);
@@ -195,6 +202,7 @@ fn describe() {
     describe_gauge!(MEMPOOL_SIZE, "Envelopes in the mempool.");
     describe_gauge!(MEMPOOL_BYTES, "Bytes in the mempool.");
     describe_histogram!(STAGE_TIME, "Time a stage took for one height.");
+    describe_counter!(FORCED, "Forced items of executed heights, by kind and outcome.");
     describe_counter!(EVIDENCE, "Evidence found, by kind.");
     describe_counter!(HINTS, "Access lists that peers gave with openings, by worth.");
     describe_counter!(RECHECKS, "Heights executed again on their witness, by outcome.");
@@ -325,9 +333,12 @@ mod tests {
 
         stage_height("ordered", 41);
         stage_time("ordered", Duration::from_millis(30));
+        forced("deposit", "credited");
         let (status, text) = page(address, "/metrics").await;
         assert_eq!(status, 200);
         assert!(text.contains("blindfold_chain_height_blocks{stage=\"ordered\"} 41"), "{text}");
+        let forced = "blindfold_forced_items_total{kind=\"deposit\",outcome=\"credited\"} 1";
+        assert!(text.contains(forced), "{text}");
         assert!(
             text.contains("blindfold_stage_height_seconds_bucket{stage=\"ordered\",le=\"0.05\"}"),
             "times are histograms, so that quantiles of several nodes can be merged: {text}"
@@ -353,6 +364,7 @@ mod tests {
             MEMPOOL_SIZE,
             MEMPOOL_BYTES,
             STAGE_TIME,
+            FORCED,
             EVIDENCE,
             RPC_CALLS,
             CONNECTIONS_REFUSED,

@@ -17,6 +17,7 @@ const CONTRACTS = [
   "CommitteeVerifier",
   "Bridge",
   "Slasher",
+  "PosterVerifier",
 ];
 // EIP-170 and EIP-3860.
 const MAX_RUNTIME_BYTES = 24_576;

@@ -10,6 +10,8 @@ const WANTED = {
   "reordering, 4096 positions, batch of 64 heights": 135_000,
   "bad share: another point": 270_000,
   "wrong opening: message of 5 bytes": 300_000,
+  "wrong opening: secret of another envelope": 300_000,
+  "wrong opening: not the certified one": 300_000,
 };
 
 const [forge, ...flags] = process.argv.slice(2);

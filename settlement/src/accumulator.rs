@@ -167,19 +167,7 @@ impl Trees {
 
     /// The topmost node of the opening tree; the root covers it and the number of openings.
     pub fn opening_top(&self) -> B256 {
-        let mut level = self.opening_hashes();
-        while level.len() > 1 {
-            level = level
-                .chunks(2)
-                .map(|pair| match pair {
-                    [left, right] => {
-                        hash(domain::MERKLE_NODE, &[left.as_slice(), right.as_slice()])
-                    }
-                    lone => lone[0],
-                })
-                .collect();
-        }
-        level.first().copied().unwrap_or_default()
+        merkle::top(&self.opening_hashes())
     }
 
     fn height_hashes(&self) -> Vec<B256> {
@@ -285,5 +273,9 @@ mod tests {
             assert!(proof.verify(table.root(), schedule_leaf(proof.index, leader)));
         }
         assert_eq!(LeaderTable::new(Vec::new()), None);
+        // A slot is part of its leaf.
+        let twice = LeaderTable::new(vec![Address::repeat_byte(1); 2]).unwrap();
+        let (leader, proof) = twice.prove(0).unwrap();
+        assert!(!proof.verify(twice.root(), schedule_leaf(1, leader)));
     }
 }

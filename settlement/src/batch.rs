@@ -241,39 +241,59 @@ impl BatchBuilder {
         self.heights.is_empty()
     }
 
-    /// Upper estimate of the data's length, in bytes.
+    /// Estimate of the data's length, in bytes: the sum of what each height takes alone, which is at most as much
+    /// together unless it compresses too well.
     pub fn data_bytes(&self) -> usize {
         self.data_bytes
     }
 
     /// The last height that could end the batch: it has a certificate of its own.
     pub fn last_certified(&self) -> Option<u64> {
-        self.end().map(|end| self.heights[end - 1].certified.get().height)
+        self.end(self.heights.len()).map(|end| self.heights[end - 1].certified.get().height)
     }
 
     /// Ends the batch at the last height that has a certificate of its own; later ones are left out.
     ///
+    /// Heights that compress far better together than a reader allows ([`codec`]) are stored as they are, and may be
+    /// too long then: so it ends earlier where it has to.
+    ///
     /// # Errors
-    /// If there is no such height.
+    /// If there is no such height, or none up to which heights can be encoded.
     pub fn build(&self) -> Result<Draft, BuildError> {
-        let heights = &self.heights[..self.end().ok_or(BuildError::NoCertificate)?];
+        let mut end = self.end(self.heights.len()).ok_or(BuildError::NoCertificate)?;
+        loop {
+            match self.draft(&self.heights[..end]) {
+                Err(BuildError::Encode(error @ EncodeError::TooLong { .. })) => {
+                    let fewer = self.end(end / 2).or_else(|| self.end(end - 1));
+                    end = fewer.ok_or(BuildError::Encode(error))?;
+                }
+                draft => return draft,
+            }
+        }
+    }
+
+    fn draft(&self, heights: &[Pushed]) -> Result<Draft, BuildError> {
         let (Some(first), Some(last)) = (heights.first(), heights.last()) else {
             return Err(BuildError::NoCertificate);
         };
         let Some(certificate) = last.certified.certificate() else {
             return Err(BuildError::NoCertificate);
         };
-        let mut trees = Trees::new();
-        for height in heights {
-            let openings = height.openings.iter().copied();
-            trees.push(height.certified.get(), &height.posted.signature, openings);
-        }
         let data = codec::encode(&BatchData {
             chain_id: first.certified.get().chain_id,
             epoch: first.certified.get().epoch,
             first_height: first.certified.get().height,
             heights: heights.iter().map(|height| height.posted.clone()).collect(),
         })?;
+        if data.len() > self.limits.max_data_bytes {
+            let (limit, got) = (self.limits.max_data_bytes, data.len());
+            return Err(EncodeError::TooLong { limit, got }.into());
+        }
+        let mut trees = Trees::new();
+        for height in heights {
+            let openings = height.openings.iter().copied();
+            trees.push(height.certified.get(), &height.posted.signature, openings);
+        }
         Ok(Draft {
             first_height: first.certified.get().height,
             last: last.certified.get().clone(),
@@ -283,9 +303,10 @@ impl BatchBuilder {
         })
     }
 
-    /// Number of heights up to the last with a certificate.
-    fn end(&self) -> Option<usize> {
-        let last = self.heights.iter().rposition(|height| height.certified.certificate().is_some());
+    /// Number of heights up to the last with a certificate, of the first `most`.
+    fn end(&self, most: usize) -> Option<usize> {
+        let heights = &self.heights[..most];
+        let last = heights.iter().rposition(|height| height.certified.certificate().is_some());
         last.map(|index| index + 1)
     }
 }

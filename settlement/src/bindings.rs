@@ -56,6 +56,11 @@ mod generated {
     );
     sol!(
         #[sol(rpc, all_derives)]
+        PosterVerifier,
+        "contracts/out/PosterVerifier.json"
+    );
+    sol!(
+        #[sol(rpc, all_derives)]
         Slasher,
         "contracts/out/Slasher.json"
     );
@@ -68,7 +73,7 @@ mod generated {
 
 pub use generated::{
     BatchInbox, Bridge, CommitteeRegistry, CommitteeVerifier, ForcedQueue, OperatorRegistry,
-    OutputOracle, Slasher, StakeVault,
+    OutputOracle, PosterVerifier, Slasher, StakeVault,
 };
 
 /// The wire's order commitment as the contracts named have it.
@@ -120,7 +125,7 @@ macro_rules! commitments {
     )*};
 }
 
-commitments!(BatchInbox, CommitteeVerifier, Slasher);
+commitments!(BatchInbox, CommitteeVerifier, PosterVerifier, Slasher);
 
 /// The wire's Merkle proof as the contracts named have it.
 macro_rules! proofs {
@@ -139,7 +144,7 @@ macro_rules! proofs {
     )*};
 }
 
-proofs!(BatchInbox, CommitteeRegistry, Slasher);
+proofs!(BatchInbox, CommitteeRegistry, PosterVerifier, Slasher);
 
 /// The wire's signatures as the contracts named have them.
 macro_rules! signatures {
@@ -152,7 +157,7 @@ macro_rules! signatures {
     )*};
 }
 
-signatures!(BatchInbox, Slasher);
+signatures!(BatchInbox, PosterVerifier, Slasher);
 
 impl From<&SignedCommitment> for Slasher::SignedCommitment {
     fn from(from: &SignedCommitment) -> Self {
@@ -162,18 +167,7 @@ impl From<&SignedCommitment> for Slasher::SignedCommitment {
 
 impl From<&SignedBundleHeader> for Slasher::SignedBundle {
     fn from(from: &SignedBundleHeader) -> Self {
-        let header = &from.header;
-        Self {
-            bundle: Slasher::ShareBundle {
-                chainId: header.chain_id,
-                settlement: header.settlement,
-                height: header.height,
-                commitment: header.commitment,
-                sharesRoot: header.shares_root,
-                member: header.member,
-            },
-            signature: (&from.signature).into(),
-        }
+        Self { bundle: (&from.header).into(), signature: (&from.signature).into() }
     }
 }
 
@@ -208,7 +202,7 @@ macro_rules! certificates {
     )*};
 }
 
-certificates!(BatchInbox, CommitteeRegistry);
+certificates!(BatchInbox, CommitteeRegistry, PosterVerifier);
 
 #[cfg(test)]
 mod tests {

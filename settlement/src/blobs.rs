@@ -5,12 +5,10 @@
 //! ```
 //!
 //! is cut into pieces of 31 bytes; each is a field element of 32 with a zero in front, which keeps it below
-//! the field's modulus whatever the data. As few blobs as hold it. [`unpack`] accepts nothing else.
+//! the field's modulus whatever the data. As few blobs as hold it. [`unpack`] accepts nothing else. Commitments and
+//! proofs are made by [`crate::l1::seal_blobs`].
 
-use alloy_eips::{
-    eip4844::{BYTES_PER_BLOB, Blob, c_kzg, env_settings::EnvKzgSettings, kzg_to_versioned_hash},
-    eip7594::BlobTransactionSidecarEip7594,
-};
+use alloy_eips::eip4844::{BYTES_PER_BLOB, Blob};
 use alloy_primitives::{B256, keccak256};
 
 /// Most blobs of one transaction (EIP-7594).
@@ -50,9 +48,6 @@ pub enum BlobError {
     /// Data is too long for [`MAX_BLOBS`].
     #[error("{0} bytes do not fit {MAX_BLOBS} blobs")]
     TooLong(usize),
-    /// The library refused to commit to a blob.
-    #[error("no commitment could be made")]
-    Commitment,
 }
 
 /// How many bytes of data `blobs` blobs hold.
@@ -112,26 +107,6 @@ pub fn unpack(blobs: &[Blob]) -> Result<Vec<u8>, BlobError> {
     Ok(data.to_vec())
 }
 
-/// Commitments and cell proofs for a blob transaction, as L1 wants them since EIP-7594. Takes in the order
-/// of 100 ms a blob.
-///
-/// # Errors
-/// If the library refuses a blob, which it does not for blobs from [`pack`].
-pub fn sidecar(blobs: Vec<Blob>) -> Result<BlobTransactionSidecarEip7594, BlobError> {
-    BlobTransactionSidecarEip7594::try_from_blobs(blobs).map_err(|_| BlobError::Commitment)
-}
-
-/// The versioned hash of a blob, from its bytes alone: what `blobhash` gives on L1.
-///
-/// # Errors
-/// If a field element is not below the modulus.
-pub fn versioned_hash(blob: &Blob) -> Result<B256, BlobError> {
-    let commitment = c_kzg::Blob::from_bytes(blob.as_slice())
-        .and_then(|blob| EnvKzgSettings::Default.get().blob_to_kzg_commitment(&blob))
-        .map_err(|_| BlobError::Commitment)?;
-    Ok(kzg_to_versioned_hash(commitment.to_bytes().as_slice()))
-}
-
 /// `dataHash` of data in calldata: keccak256(0x00 ‖ keccak256(data)).
 pub fn calldata_hash(data: &[u8]) -> B256 {
     keccak256([&[CALLDATA], keccak256(data).as_slice()].concat())
@@ -178,10 +153,7 @@ mod tests {
         for index in (0..2_000).chain([BYTES_PER_BLOB - 32, BYTES_PER_BLOB - 1]) {
             let mut changed = blobs.clone();
             changed[0][index] ^= 0x01;
-            match unpack(&changed) {
-                Ok(other) => assert!(other != data(1_000), "{index}"),
-                Err(error) => assert!(error != BlobError::Commitment, "{index}"),
-            }
+            assert_ne!(unpack(&changed), Ok(data(1_000)), "{index}");
         }
         let mut surplus = blobs.clone();
         surplus.push(Blob::ZERO);
@@ -196,13 +168,10 @@ mod tests {
     }
 
     #[test]
-    fn commitments_are_those_of_the_library() {
-        let blobs = pack(&data(200)).unwrap();
-        let sidecar = sidecar(blobs.clone()).unwrap();
-        let hashes: Vec<_> = sidecar.versioned_hashes().collect();
-        assert_eq!(hashes, [versioned_hash(&blobs[0]).unwrap()]);
-        assert_eq!(hashes[0][0], 1);
-        assert_eq!(sidecar.cell_proofs.len(), 128);
-        assert_ne!(blobs_hash(&hashes), calldata_hash(hashes[0].as_slice()));
+    fn calldata_and_blobs_have_hashes_of_their_own() {
+        let hash = B256::repeat_byte(1);
+        assert_eq!(blobs_hash(&[hash]), keccak256([&[1], hash.as_slice()].concat()));
+        assert_ne!(blobs_hash(&[hash]), calldata_hash(hash.as_slice()));
+        assert_ne!(blobs_hash(&[hash]), blobs_hash(&[hash, hash]));
     }
 }

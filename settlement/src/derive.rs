@@ -18,7 +18,7 @@ use alloy_primitives::{Address, B256, Bytes};
 use blindfold_crypto::{CommitteePublic, Opening, OpeningError, check_opening, reseal};
 use blindfold_wire::{
     AdmissionRules, Block, CheckedEnvelope, Envelope, EnvelopeError, Genesis, GenesisError,
-    OrderCommitment, SignatureError, SignedCommitment, is_gas_class, order_root,
+    OrderCommitment, SignatureError, SignedCommitment, VoteCommittee, is_gas_class, order_root,
 };
 
 use crate::{
@@ -38,8 +38,10 @@ pub struct ChainRules {
     pub genesis: Arc<Genesis>,
     /// What every envelope must fulfil; names the chain.
     pub rules: AdmissionRules,
-    /// Keys of the committee.
+    /// Keys that the committee opens with.
     pub public: CommitteePublic,
+    /// Keys that the committee finalizes with.
+    pub votes: VoteCommittee,
     /// Leaders of all views.
     pub leaders: LeaderTable,
 }
@@ -51,7 +53,10 @@ impl ChainRules {
     /// If the document's keys are no committee.
     pub fn new(genesis: Arc<Genesis>, leaders: LeaderTable) -> Result<Self, GenesisError> {
         let (rules, public) = (genesis.admission_rules()?, genesis.committee_public()?);
-        Ok(Self { genesis, rules, public, leaders })
+        let votes = genesis
+            .vote_committee()
+            .map_err(|error| GenesisError::CommitteeKey(error.to_string()))?;
+        Ok(Self { genesis, rules, public, votes, leaders })
     }
 
     /// The chain's id.

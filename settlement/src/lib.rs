@@ -37,5 +37,5 @@ pub use crate::{
     codec::{BatchData, CodecError, EncodeError, PostedHeight, PostedItem},
     derive::{ChainRules, DerivedHeight, DerivedItem, Fault, FaultKind, Start, derive},
     evidence::{Challenge, Culprit, Offence, OffenceError, OffenceKind, PostedBatches},
-    find::{Finding, Posted, Revealed, find},
+    find::{Executed, Finding, Posted, Revealed, find},
 };

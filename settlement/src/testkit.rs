@@ -12,10 +12,13 @@ use alloy_eips::{
     eip7702::Authorization,
 };
 use alloy_primitives::{Address, B256, Bytes, Signature, TxKind, U256};
-use blindfold_crypto::{Opening, Seed, combine, testkit::seal_undecryptable};
+use blindfold_crypto::{
+    Opening, Seed, combine,
+    testkit::{seal_fitting, seal_undecryptable},
+};
 use blindfold_wire::{
-    Block, Certified, CheckedEnvelope, OpenedBatch, OrderCommitment, SignedCommitment, SigningKey,
-    opening_root, sign_envelope,
+    Block, Certified, CheckedEnvelope, EnvelopeHeader, OpenedBatch, OrderCommitment,
+    SignedCommitment, SigningKey, executed_root, sign_envelope,
     testkit::{TestCommittee, derive},
 };
 
@@ -49,9 +52,11 @@ pub enum Kind {
     Relayed,
     /// Opens to nothing.
     Undecryptable,
+    /// Opens to nothing, and yet there is an opening that leads to its u: [`TestHistory::fitting`].
+    Fitting,
 }
 
-/// All kinds.
+/// All kinds but the last.
 pub const KINDS: [Kind; 11] = [
     Kind::TokenTransfer,
     Kind::EtherTransfer,
@@ -84,8 +89,17 @@ impl TestHistory {
     /// # Panics
     /// Never: the committee is a possible one.
     pub fn new(seed: u64) -> Self {
+        Self::settled_at(seed, Address::repeat_byte(0x5e))
+    }
+
+    /// The same with this settlement contract. Executed roots are certified two heights up.
+    ///
+    /// # Panics
+    /// Never: the committee is a possible one.
+    pub fn settled_at(seed: u64, settlement: Address) -> Self {
         let committee = TestCommittee::with(4, seed, |genesis| {
-            genesis.settlement = Address::repeat_byte(0x5e);
+            genesis.settlement = settlement;
+            genesis.params.executed_lag = 2;
         });
         let signers: Vec<_> = committee.members.iter().map(|m| m.signer.address()).collect();
         // Members lead in an order of their own, some twice.
@@ -145,13 +159,30 @@ impl TestHistory {
             commitment.forced_cursor += 1;
             commitment.forced_hash = B256::from(derive(self.seed, "forced hash", height));
         }
-        let openings: Vec<_> =
-            items.iter().map(|(envelope, opening)| (envelope.id(), opening)).collect();
-        commitment.executed_root = opening_root(height, &openings);
+        commitment.executed_root = self.executed_root(height);
         let signed = self.sign(commitment);
         let certified = self.committee.certify(signed.commitment.clone());
         let opened = OpenedBatch::new(certified, items).expect("in this order");
         self.heights.push(CertifiedHeight { signed, opened });
+    }
+
+    /// The state root after a height.
+    pub fn state_root(&self, height: u64) -> B256 {
+        B256::from(derive(self.seed, "state", height))
+    }
+
+    /// What the commitment of a height carries.
+    fn executed_root(&self, height: u64) -> B256 {
+        let below = height.checked_sub(self.committee.genesis.params.executed_lag);
+        let executed = below
+            .and_then(|below| self.heights.iter().find(|known| known.opened.height() == below));
+        match executed {
+            Some(known) => {
+                executed_root(self.state_root(known.opened.height()), known.opened.opening_root())
+            }
+            // Nobody looks at it, but it takes as much room as any other.
+            None => derive(self.seed, "nothing executed", height).into(),
+        }
     }
 
     /// Takes the certificate of a height away: its child certifies it.
@@ -205,34 +236,54 @@ impl TestHistory {
     /// # Panics
     /// Never: what it makes is valid.
     pub fn item_of(&self, account: u64, kind: Kind) -> (CheckedEnvelope, Opening) {
-        let key = SigningKey::random(derive(self.seed, "account", account));
-        let nonce = self.random("nonce", account, 300);
-        let mut header = self.committee.header(nonce);
-        header.max_priority_fee_per_gas = u128::from(self.random("tip", account, 2_000_000_000));
-        let base_fee = 1_000_000_000 + 12_345 * self.random("seen", account, 4);
-        header.max_fee_per_gas = u128::from(2 * base_fee) + header.max_priority_fee_per_gas;
-        header.expiry_height = self.last().height + 1 + self.random("expiry", account, 64);
-        let message = self.message(kind, account, &key, header.max_fee_per_gas, nonce);
-        let seed = Seed::from_bytes(derive(self.seed, "seed", account));
+        let key = self.key(account);
+        let (header, message, seed) = self.content(account, kind);
         let payer = match kind {
             Kind::Relayed => SigningKey::random(derive(self.seed, "relayer", account % 2)),
             _ => key,
         };
         let rules = self.committee.genesis.admission_rules().expect("valid key");
         let label = header.label(payer.address());
-        let undecryptable = kind == Kind::Undecryptable;
-        let sealed = match undecryptable {
-            true => seal_undecryptable(&rules.committee, &label, &seed, &message),
-            false => blindfold_crypto::seal(&rules.committee, &label, &seed, &message),
+        let committee = &rules.committee;
+        let sealed = match kind {
+            Kind::Undecryptable => seal_undecryptable(committee, &label, &seed, &message),
+            Kind::Fitting => seal_fitting(committee, &label, &seed, &message, b"something else"),
+            _ => blindfold_crypto::seal(committee, &label, &seed, &message),
         };
         let envelope = sign_envelope(header, sealed.expect("it fits"), &payer);
         let envelope =
             CheckedEnvelope::check(&rules, &envelope.encode()).expect("sealed by the rules");
-        let opening = match undecryptable {
-            true => Opening::Undecryptable { secret: self.secret(&envelope) },
-            false => Opening::Opened { seed: *seed.expose(), message },
+        let opening = match kind {
+            Kind::Undecryptable | Kind::Fitting => {
+                Opening::Undecryptable { secret: self.secret(&envelope) }
+            }
+            _ => Opening::Opened { seed: *seed.expose(), message },
         };
         (envelope, opening)
+    }
+
+    /// The opening that leads to the u of account number `account`'s [`Kind::Fitting`], and to another body.
+    pub fn fitting(&self, account: u64) -> Opening {
+        let (_, message, seed) = self.content(account, Kind::Fitting);
+        Opening::Opened { seed: *seed.expose(), message }
+    }
+
+    fn key(&self, account: u64) -> SigningKey {
+        SigningKey::random(derive(self.seed, "account", account))
+    }
+
+    /// What an account seals.
+    fn content(&self, account: u64, kind: Kind) -> (EnvelopeHeader, Vec<u8>, Seed) {
+        let nonce = self.random("nonce", account, 300);
+        let mut header = self.committee.header(nonce);
+        header.max_priority_fee_per_gas = u128::from(self.random("tip", account, 2_000_000_000));
+        let base_fee = 1_000_000_000 + 12_345 * self.random("seen", account, 4);
+        header.max_fee_per_gas = u128::from(2 * base_fee) + header.max_priority_fee_per_gas;
+        header.expiry_height = self.last().height + 1 + self.random("expiry", account, 64);
+        let key = self.key(account);
+        let message = self.message(kind, account, &key, header.max_fee_per_gas, nonce);
+        let seed = Seed::from_bytes(derive(self.seed, "seed", account));
+        (header, message, seed)
     }
 
     /// The secret D of an envelope.
@@ -293,7 +344,9 @@ impl TestHistory {
             input: Bytes::from(derive(self.seed, "input", account)[..27].to_vec()),
         };
         match kind {
-            Kind::TokenTransfer | Kind::Relayed | Kind::Undecryptable => signed(transfer(), key),
+            Kind::TokenTransfer | Kind::Relayed | Kind::Undecryptable | Kind::Fitting => {
+                signed(transfer(), key)
+            }
             Kind::EtherTransfer => {
                 let wei = amount * U256::from(1_000);
                 signed(call(new_address(), 21_000, wei, Vec::new()), key)

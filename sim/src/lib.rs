@@ -18,6 +18,7 @@
 //! | [`l1`] | has L1 blocks become final, with forced items |
 //! | [`adversary`] | breaks the protocol on purpose |
 //! | [`observation`], [`votes`] | gather what a run leaves behind, and replay and verify it |
+//! | [`stake`] | offers all that was sent, and batches of it, to the slasher |
 //! | [`properties`] | judge it |
 //! | [`report`] | says how to replay |
 //!
@@ -33,6 +34,7 @@ pub mod plan;
 pub mod properties;
 pub mod report;
 pub mod scenario;
+pub mod stake;
 pub mod storm;
 pub mod tap;
 pub mod votes;

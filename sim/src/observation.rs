@@ -5,6 +5,7 @@ use crate::{
     l1::L1,
     observer::{Log, Proposed},
     scenario::{Adversary, Proof},
+    stake::Stake,
     votes,
     wallets::{Content, Submission},
 };
@@ -167,6 +168,8 @@ pub struct Observation {
     pub replay: Result<BTreeMap<u64, Roots>, String>,
     /// What was handed in.
     pub expected: Vec<Expected>,
+    /// What the slasher could be shown.
+    pub stake: Stake,
     /// Pairs of members of which the first cut the second off.
     pub blocked: Vec<(usize, usize)>,
 }

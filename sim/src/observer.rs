@@ -4,6 +4,7 @@
 //! share bundles and openings, in the order in which they were sent. Of a bundle and of openings it
 //! also notes whether the sender's own database held, at that moment, a proof that verifies.
 
+use crate::stake::Signed;
 use alloy_primitives::{Address, B256};
 use blindfold_node::member::{
     messages::{SHARE_CHANNEL, ShareMessage},
@@ -13,7 +14,7 @@ use blindfold_ordering::{
     block::{BlockCodec, OrderedBlock, from_digest},
     engine::{self, Digest, OrderingScheme, channels},
 };
-use blindfold_wire::{Genesis, ShareBundle, VoteCommittee};
+use blindfold_wire::{Genesis, ShareBundle, SignedCommitment, VoteCommittee};
 use commonware_codec::{Decode as _, DecodeExt as _};
 use commonware_consensus::simplex::types::Vote;
 use commonware_runtime::{Clock as _, IoBuf, deterministic::Context};
@@ -95,6 +96,7 @@ pub struct Observer {
     signers: Vec<Address>,
     records: Vec<Records>,
     log: Mutex<Log>,
+    signed: Mutex<Signed>,
     /// (member, digest) pairs whose proof was verified before.
     proven: Mutex<BTreeSet<(usize, B256)>>,
 }
@@ -112,6 +114,7 @@ impl Observer {
             signers: genesis.committee.members.iter().map(|member| member.signer).collect(),
             records,
             log: Mutex::default(),
+            signed: Mutex::default(),
             proven: Mutex::default(),
         }
     }
@@ -119,6 +122,11 @@ impl Observer {
     /// What was seen so far.
     pub fn log(&self) -> Log {
         self.log.lock().clone()
+    }
+
+    /// Everything signed that was sent so far.
+    pub fn signed(&self) -> Signed {
+        self.signed.lock().clone()
     }
 
     /// Milliseconds of simulated time.
@@ -132,6 +140,13 @@ impl Observer {
         let said = match channel {
             channels::VOTES => self.vote(message),
             channels::BLOCKS => self.block(message),
+            channels::COMMITMENTS => {
+                // Gossip, also of others' commitments; what does not decode accuses nobody.
+                if let Ok(signed) = SignedCommitment::decode(message.as_ref()) {
+                    self.signed.lock().commitment(signed);
+                }
+                None
+            }
             SHARE_CHANNEL => self.share_message(member, message.as_ref()),
             _ => None,
         };
@@ -156,6 +171,7 @@ impl Observer {
             Ok(block) => {
                 let ids = block.block().validate_shape().unwrap_or_default();
                 let (height, parent) = (block.commitment().height, block.commitment().parent);
+                self.signed.lock().commitment(block.block().commitment.clone());
                 self.log.lock().blocks.insert(block.id(), Proposed { height, parent, ids });
                 None
             }
@@ -185,7 +201,10 @@ impl Observer {
             return Said::Nonsense(format!("a bundle of member {}", bundle.header.member));
         }
         match bundle.verify_signature(self.signers[member]) {
-            Ok(()) => Said::Shares { height, digest, ground: self.ground(member, height, digest) },
+            Ok(()) => {
+                self.signed.lock().bundle(bundle.clone());
+                Said::Shares { height, digest, ground: self.ground(member, height, digest) }
+            }
             Err(error) => Said::Nonsense(error.to_string()),
         }
     }

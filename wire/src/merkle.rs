@@ -51,11 +51,16 @@ fn level_up(level: &[B256]) -> Vec<B256> {
 /// With more than `u32::MAX` leaves.
 pub fn root(leaves: &[B256]) -> B256 {
     let count = u32::try_from(leaves.len()).expect("trees are bounded by the block count");
+    seal_root(count, &top(leaves))
+}
+
+/// The topmost node over `leaves`, which their root covers together with their number; zero without leaves.
+pub fn top(leaves: &[B256]) -> B256 {
     let mut level = leaves.to_vec();
     while level.len() > 1 {
         level = level_up(&level);
     }
-    seal_root(count, &level.first().copied().unwrap_or_default())
+    level.first().copied().unwrap_or_default()
 }
 
 /// The proof that the leaf at `index` belongs to the tree over `leaves`; `None` if out of range.
@@ -92,14 +97,20 @@ pub struct MerkleProof {
 impl MerkleProof {
     /// Whether `leaf` stands at [`Self::index`] of the tree with `root`.
     pub fn verify(&self, root: B256, leaf: B256) -> bool {
+        self.top(leaf).is_some_and(|top| seal_root(self.count, &top) == root)
+    }
+
+    /// The topmost node of the tree in which `leaf` stands at [`Self::index`]; `None` if no tree of
+    /// [`Self::count`] leaves has so many siblings there.
+    pub fn top(&self, leaf: B256) -> Option<B256> {
         if self.index >= self.count {
-            return false;
+            return None;
         }
         let mut siblings = self.siblings.iter();
         let (mut current, mut position, mut width) = (leaf, self.index, self.count);
         while width > 1 {
             if position ^ 1 < width {
-                let Some(sibling) = siblings.next() else { return false };
+                let sibling = siblings.next()?;
                 current = if position % 2 == 0 {
                     node(&current, sibling)
                 } else {
@@ -109,7 +120,7 @@ impl MerkleProof {
             position /= 2;
             width = width.div_ceil(2);
         }
-        siblings.next().is_none() && seal_root(self.count, &current) == root
+        siblings.next().is_none().then_some(current)
     }
 
     /// RLP `[count, index, [sibling…]]`.
@@ -154,6 +165,7 @@ mod tests {
                 let proof = prove(&leaves, index).expect("in range");
                 let leaf = leaves[index as usize];
                 assert!(proof.verify(root, leaf), "{index} of {count}");
+                assert_eq!(proof.top(leaf), Some(top(&leaves)));
                 assert_eq!(MerkleProof::decode(&proof.encode()), Ok(proof.clone()));
                 assert!(!proof.verify(root, keccak256(leaf)), "other leaf");
                 for other in (0..u32::from(count) + 2).filter(|other| *other != index) {

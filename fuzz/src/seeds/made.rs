@@ -7,7 +7,7 @@ use crate::{
         messages::{ShareMessage, pack_envelopes},
         rows::{FinalProof, HeightRecord, Place},
     },
-    opened, stateless,
+    opened, settled, stateless,
     world::{COMMITTEE, ENVELOPES, GENESIS_COMMITMENT, PAYERS, key, transfer},
 };
 use alloy_primitives::{Address, B256, FixedBytes, U256};
@@ -39,7 +39,7 @@ pub fn made() -> Seeds {
     keys(&mut seeds);
     documents(&mut seeds);
     choices(&mut seeds);
-    for (target, seed) in stateless::seeds() {
+    for (target, seed) in stateless::seeds().into_iter().chain(settled::seeds()) {
         seeds.add(target, seed);
     }
     seeds

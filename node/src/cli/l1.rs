@@ -149,7 +149,7 @@ fn deploy_contracts(args: &DeployArgs) -> Result<ExitCode> {
     let key = read_key(Some(&args.key_file))?;
     let plan = DeploymentPlan::new(key.address(), args.nonce);
     let table = leader_table(&genesis)?;
-    let creations = deploy::creations(&plan, &genesis, table.signers(), &params)?;
+    let creations = deploy::creations(&plan, &genesis, &table, &params)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (gas, from_block) = runtime.block_on(async {
         let l1 = http::connect(&args.l1_rpc, &HttpOptions::default()).await?;

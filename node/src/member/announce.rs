@@ -4,9 +4,9 @@ use super::{Shared, api};
 use crate::{metrics, rpc::api::NodeEvent};
 use blindfold_committee::batch::SealedBatch;
 use blindfold_crypto::Opening;
-use blindfold_execution::ExecutedBlock;
+use blindfold_execution::{ExecutedBlock, ForcedOutcome, ForcedVerdict};
 use blindfold_sdk::rpc::{OpenedNotice, OrderedNotice};
-use blindfold_wire::{CheckedEnvelope, opened::OpenedBatch};
+use blindfold_wire::{CheckedEnvelope, ForcedKind, opened::OpenedBatch};
 use std::{sync::Arc, time::Duration};
 
 impl Shared {
@@ -51,12 +51,60 @@ impl Shared {
         for (status, count) in api::counts(&block.record) {
             metrics::envelopes(status, count);
         }
+        for outcome in &block.record.forced {
+            let (kind, became) = labels(outcome);
+            metrics::forced(kind, became);
+        }
         if self.events.receiver_count() == 0 {
             return;
         }
         let _ = self.events.send(NodeEvent::Executed(Arc::new(api::block_view(&block.record))));
         for (envelope_id, status) in api::statuses(&block.record) {
             let _ = self.events.send(NodeEvent::Status { envelope_id, status });
+        }
+    }
+}
+
+/// Kind of a forced item, and what became of it, as metrics name them.
+fn labels(outcome: &ForcedOutcome) -> (&'static str, &'static str) {
+    let kind = ForcedKind::from_code(outcome.kind).map_or("unknown", ForcedKind::name);
+    let became = match outcome.verdict {
+        ForcedVerdict::Ordered { .. } => "ordered",
+        ForcedVerdict::Executed { success: true, .. } => "executed",
+        ForcedVerdict::Executed { success: false, .. } => "reverted",
+        ForcedVerdict::Credited { .. } => "credited",
+        ForcedVerdict::Skipped { .. } => "skipped",
+    };
+    (kind, became)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloy_primitives::{Address, B256, U256};
+    use blindfold_wire::SkipReason;
+
+    #[test]
+    fn forced_items_are_counted_by_kind_and_end() {
+        let executed = |success| ForcedVerdict::Executed {
+            transaction_index: 0,
+            transaction_hash: B256::ZERO,
+            success,
+        };
+        let reason = SkipReason::ForcedInvalid;
+        for (kind, verdict, expected) in [
+            (0, ForcedVerdict::Ordered { position: 0 }, ("sealed", "ordered")),
+            (1, executed(true), ("plain", "executed")),
+            (1, executed(false), ("plain", "reverted")),
+            (
+                3,
+                ForcedVerdict::Credited { to: Address::ZERO, wei: U256::ZERO },
+                ("escrow_deposit", "credited"),
+            ),
+            (9, ForcedVerdict::Skipped { reason, transaction_hash: None }, ("unknown", "skipped")),
+        ] {
+            let outcome = ForcedOutcome { index: 7, kind, sender: Address::ZERO, verdict };
+            assert_eq!(labels(&outcome), expected);
         }
     }
 }

@@ -21,7 +21,7 @@ use blindfold_settlement::{
     batch::{BatchBuilder, Draft, Limits, PushError},
     bindings::BatchInbox,
     blobs,
-    l1::{L1Signer, SendFault, SharedL1, fault},
+    l1::{L1Signer, SendFault, SharedL1, fault, seal_blobs},
     poster::{Bid, Carriage, Fate, Policy, Prices, Rotation, Sent, Step, View, step},
     posting,
 };
@@ -443,8 +443,12 @@ fn draft(shared: &Shared, limits: Limits, first: u64) -> Result<Option<Built>, S
     }))
 }
 
-/// A height as it was opened, with its leader's signature and address.
-fn opened(
+/// A height as it is posted: opened, with its leader's signature and address. `None` if this member does not have
+/// all of it.
+///
+/// # Errors
+/// If the database fails, or holds what does not belong together.
+pub fn opened(
     shared: &Shared,
     height: u64,
 ) -> Result<Option<(OpenedBatch, blindfold_wire::Signature65, Address)>, MemberError> {
@@ -514,7 +518,7 @@ fn sign(
         let signed = tx.into_signed(signature);
         Ok((*signed.hash(), signed.encoded_2718().into()))
     } else {
-        let sidecar = blobs::sidecar(blobs::pack(&row.blob_data)?)?;
+        let sidecar = seal_blobs(blobs::pack(&row.blob_data)?)?;
         let mut tx = TxEip4844 {
             chain_id,
             nonce: row.sent.nonce,

@@ -4,7 +4,7 @@ use std::{process::Stdio, time::Duration};
 
 use alloy_provider::Provider as _;
 use blindfold_node::l1::{
-    anvil::{self, Anvil, AnvilError, AnvilOptions},
+    anvil::{Anvil, AnvilError, AnvilOptions},
     http::{self, HttpOptions},
     server::{L1Server, L1ServerConfig, L1ServerError},
 };
@@ -57,6 +57,18 @@ fn on_a_deep_stack<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 'st
     }
 }
 
+/// Starts anvil. `None` where it is missing, unless the variable says that it must be there.
+async fn start_anvil(options: &AnvilOptions) -> Option<Anvil> {
+    match Anvil::start(options).await {
+        Ok(anvil) => Some(anvil),
+        Err(AnvilError::Missing) if std::env::var_os("BLINDFOLD_REQUIRE_ANVIL").is_none() => {
+            eprintln!("SKIPPED: {}", AnvilError::Missing);
+            None
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
 /// The embedded L1 and anvil pass one suite, and everything costs the same gas.
 #[test]
 fn anvil_conforms_and_gas_is_equal() {
@@ -66,15 +78,7 @@ fn anvil_conforms_and_gas_is_equal() {
             block_time_s: None,
             timestamp_s: Some(conformance::GENESIS_S),
         };
-        let anvil = match Anvil::start(&options).await {
-            Ok(anvil) => anvil,
-            // Where it must be there, the variable says so.
-            Err(AnvilError::Missing) if std::env::var_os("BLINDFOLD_REQUIRE_ANVIL").is_none() => {
-                eprintln!("SKIPPED: {}", AnvilError::Missing);
-                return;
-            }
-            Err(error) => panic!("{error}"),
-        };
+        let Some(anvil) = start_anvil(&options).await else { return };
         assert_eq!(anvil.l1.kind(), Kind::Anvil);
         let anvil_gas = conformance::run(&anvil.l1).await;
         let embedded_gas = embedded().await;
@@ -92,8 +96,7 @@ fn anvil_conforms_and_gas_is_equal() {
 #[test]
 fn anvil_ends_with_its_handle() {
     runtime().block_on(async {
-        let Some(_) = anvil::find() else { return eprintln!("SKIPPED: {}", AnvilError::Missing) };
-        let anvil = Anvil::start(&AnvilOptions::default()).await.expect("started");
+        let Some(anvil) = start_anvil(&AnvilOptions::default()).await else { return };
         let url = anvil.url().to_owned();
         drop(anvil);
         let gone = http::connect(&url, &HttpOptions { retries: 0, ..HttpOptions::default() }).await;

@@ -66,7 +66,7 @@ impl Settled {
             ..L1Params::default()
         };
         let table = leader_table(&genesis).unwrap();
-        let creations = deploy::creations(&plan, &genesis, table.signers(), &params).unwrap();
+        let creations = deploy::creations(&plan, &genesis, &table, &params).unwrap();
         let funding =
             Funding { stake_wei: U256::from(32 * ETHER), gas_wei: U256::from(10 * ETHER) };
         let pace = Sleep(Duration::from_millis(100));

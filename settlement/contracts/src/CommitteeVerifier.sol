@@ -4,6 +4,7 @@ pragma solidity 0.8.37;
 import {Addresses, CommitteeProof, OrderCommitment, Params} from "./Types.sol";
 import {ICommitteeRegistry, IProofVerifier} from "./Interfaces.sol";
 import {Commitments} from "./lib/Commitments.sol";
+import {Finality} from "./lib/Finality.sol";
 
 /// Believes a state root that a quorum of the committee finalized. **This is a vote, not a proof of
 /// execution**: a quorum that lies is believed. A validity-proof verifier takes this contract's place in a
@@ -11,7 +12,8 @@ import {Commitments} from "./lib/Commitments.sol";
 ///
 /// The commitment of a height carries the executed root of `executedLag` heights below. So the proof shows
 /// the commitment of that height, certified: directly, or through commitments above it, each naming the one
-/// below as its parent, of which the last has a certificate. A poster's word is no part of it.
+/// below as its parent, of which the last has a certificate of the committee whose height it is. A poster's
+/// word is no part of it.
 contract CommitteeVerifier is IProofVerifier {
     ICommitteeRegistry private immutable COMMITTEES;
     address private immutable INBOX;
@@ -35,26 +37,18 @@ contract CommitteeVerifier is IProofVerifier {
     /// The same with the proof decoded.
     function verifyProof(bytes32 batchHash, bytes32 stateRoot, CommitteeProof calldata proof) external view returns (bool) {
         if (Commitments.batchHash(proof.batch) != batchHash || proof.batch.stateRoot != stateRoot) return false;
-        uint256 length = proof.chain.length;
-        if (length == 0) return false;
+        if (proof.chain.length == 0) return false;
         OrderCommitment calldata first = proof.chain[0];
-        bytes32 executedRoot =
-            keccak256(abi.encodePacked("BLINDFOLD-V1/executed-root/", stateRoot, proof.openingRoot));
-        if (first.height != proof.batch.lastHeight + executedLag || first.executedRoot != executedRoot) return false;
-        bytes32 digest;
-        for (uint256 i = 0; i < length; ++i) {
-            OrderCommitment calldata commitment = proof.chain[i];
-            if (commitment.chainId != l2ChainId || commitment.settlement != INBOX) return false;
-            if (i != 0 && commitment.parent != digest) return false;
-            digest = Commitments.digest(commitment, SEPARATOR);
-        }
-        return COMMITTEES.verifyFinalization(
-            proof.chain[length - 1].epoch,
-            proof.certificate.view_,
-            proof.certificate.parentView,
-            digest,
-            proof.certificate.signers,
-            proof.certificate.signature
-        );
+        if (
+            first.height != proof.batch.lastHeight + executedLag
+                || first.executedRoot != Finality.executedRoot(stateRoot, proof.openingRoot)
+        ) return false;
+        Finality.Chain memory ours = Finality.Chain({
+            committees: COMMITTEES,
+            chainId: l2ChainId,
+            settlement: INBOX,
+            separator: SEPARATOR
+        });
+        return Finality.isCertified(ours, proof.chain, proof.certificate);
     }
 }

@@ -2,26 +2,17 @@
 pragma solidity 0.8.37;
 
 import {
-    AccumulatorLeaf,
     Addresses,
     BadShareEvidence,
-    Batch,
-    BrokenFirstEvidence,
-    BrokenLeafEvidence,
-    BrokenLinkEvidence,
-    ForgedCommitmentEvidence,
-    MerkleProof,
-    OpeningLeaf,
-    OrderCommitment,
     Params,
-    ReorderingEvidence,
     ShareBundle,
     Signature,
     SignedBundle,
-    SignedCommitment,
-    WrongOpeningEvidence
+    SignedCommitment
 } from "./Types.sol";
-import {IBatchInbox, ICommitteeRegistry, IStakeVault} from "./Interfaces.sol";
+import {EvidenceVerifier} from "./EvidenceVerifier.sol";
+import {IStakeVault} from "./Interfaces.sol";
+import {PosterVerifier} from "./PosterVerifier.sol";
 import {Bls} from "./lib/Bls.sol";
 import {Commitments} from "./lib/Commitments.sol";
 import {Envelopes} from "./lib/Envelopes.sol";
@@ -29,14 +20,14 @@ import {Merkle} from "./lib/Merkle.sol";
 
 /// Takes the stake of whoever is proven to have broken a rule.
 ///
-/// Evidence is the call data of one of the `verify…` functions of this contract. Each is a view function
-/// that anybody can ask before reporting: it returns the culprit and what the offence is about, or reverts.
-/// A leader answers only for what it signed twice, a member for what it signed, a poster for what it posted:
-/// a batch is accused with its own leaves, never with another's.
+/// Evidence is the call data of one of the `verify…` functions of this contract (what a leader or member signed)
+/// or of its poster verifier (what a poster posted). Anybody can ask `verify` before reporting, for nothing: it
+/// returns the culprit and what the offence is about, or reverts. A leader answers only for what it signed
+/// twice, a member for what it signed, a poster for what it posted.
 ///
 /// A report has two steps, so that nobody who sees one can take its reward: first the hash of reporter,
 /// evidence and salt, some blocks later the evidence.
-contract Slasher {
+contract Slasher is EvidenceVerifier {
     uint8 private constant EQUIVOCATION = 1;
     uint8 private constant REORDERING = 2;
     uint8 private constant BROKEN_CHAIN = 3;
@@ -53,11 +44,8 @@ contract Slasher {
     uint64 private constant MAX_KEY_EPOCHS = 16;
 
     IStakeVault private immutable VAULT;
-    ICommitteeRegistry private immutable COMMITTEES;
-    IBatchInbox private immutable INBOX;
-    bytes32 private immutable SEPARATOR;
-    uint64 public immutable l2ChainId;
-    uint64 public immutable evidenceWindow;
+    /// Checks evidence against posters.
+    PosterVerifier public immutable posterVerifier;
     uint64 public immutable revealDelayBlocks;
 
     /// L1 block of a commit.
@@ -78,25 +66,17 @@ contract Slasher {
     error AlreadyCommitted();
     error NotCommitted();
     error TooEarly();
-    error TooLate();
     error UnknownOffence();
-    error UnknownBatch();
     error NotSigned();
     error NotAMember();
     error NoConflict();
     error DifferentSlots();
-    error Unlinked();
-    error NoFault();
 
-    constructor(Addresses memory a, Params memory p) {
+    constructor(Addresses memory a, Params memory p) EvidenceVerifier(a, p) {
         if (a.slasher != address(this)) revert WrongAddress();
         if (p.revealDelayBlocks == 0) revert BadParams();
         VAULT = IStakeVault(a.vault);
-        COMMITTEES = ICommitteeRegistry(a.committees);
-        INBOX = IBatchInbox(a.inbox);
-        SEPARATOR = Commitments.domainSeparator(p.l2ChainId, a.inbox);
-        l2ChainId = p.l2ChainId;
-        evidenceWindow = p.evidenceWindow;
+        posterVerifier = new PosterVerifier(a, p);
         revealDelayBlocks = p.revealDelayBlocks;
     }
 
@@ -123,9 +103,9 @@ contract Slasher {
         if (block.number < made + revealDelayBlocks) revert TooEarly();
         if (block.number > made + revealDelayBlocks + REVEAL_BLOCKS) revert TooLate();
         delete commitBlockOf[commit];
-        uint8 kind = kindOf(evidence);
+        uint8 kind;
         bytes32 subject;
-        (culprit, subject) = ask(evidence);
+        (kind, culprit, subject) = verify(evidence);
         uint256 taken;
         (taken, reward) = VAULT.slash(culprit, msg.sender);
         emit Slashed(kind, culprit, msg.sender, keccak256(abi.encode(kind, culprit, subject)), taken, reward);
@@ -136,28 +116,41 @@ contract Slasher {
         if (evidence.length < 4) revert UnknownOffence();
         bytes4 selector = bytes4(evidence);
         if (selector == this.verifyEquivocation.selector) return EQUIVOCATION;
-        if (selector == this.verifyReordering.selector) return REORDERING;
+        if (selector == PosterVerifier.verifyReordering.selector) return REORDERING;
         if (
-            selector == this.verifyBrokenLeaf.selector || selector == this.verifyBrokenParent.selector
-                || selector == this.verifyBrokenOffset.selector || selector == this.verifyBrokenFirst.selector
-                || selector == this.verifyBrokenCount.selector
+            selector == PosterVerifier.verifyBrokenLeaf.selector
+                || selector == PosterVerifier.verifyBrokenParent.selector
+                || selector == PosterVerifier.verifyBrokenOffset.selector
+                || selector == PosterVerifier.verifyBrokenFirst.selector
+                || selector == PosterVerifier.verifyBrokenCount.selector
         ) return BROKEN_CHAIN;
-        if (selector == this.verifyForgedCommitment.selector) return FORGED_COMMITMENT;
-        if (selector == this.verifyWrongOpening.selector) return WRONG_OPENING;
+        if (selector == PosterVerifier.verifyForgedCommitment.selector) return FORGED_COMMITMENT;
+        if (
+            selector == PosterVerifier.verifyWrongOpening.selector
+                || selector == PosterVerifier.verifyDisownedOpening.selector
+        ) return WRONG_OPENING;
         if (selector == this.verifyDoubleRelease.selector) return DOUBLE_RELEASE;
         if (selector == this.verifyBadShare.selector) return BAD_SHARE;
         revert UnknownOffence();
     }
 
-    /// Calls ourselves with the evidence and passes a refusal on.
-    function ask(bytes calldata evidence) private view returns (address culprit, bytes32 subject) {
-        (bool ok, bytes memory answer) = address(this).staticcall(evidence);
+    /// What a report of this evidence would find: the offence, its culprit, and what tells it from others of
+    /// its kind. Reverts with the reason where nothing is proven.
+    function verify(bytes calldata evidence)
+        public
+        view
+        returns (uint8 kind, address culprit, bytes32 subject)
+    {
+        kind = kindOf(evidence);
+        bool posted = kind >= REORDERING && kind <= WRONG_OPENING;
+        (bool ok, bytes memory answer) =
+            (posted ? address(posterVerifier) : address(this)).staticcall(evidence);
         if (!ok) {
             assembly ("memory-safe") {
                 revert(add(answer, 32), mload(answer))
             }
         }
-        return abi.decode(answer, (address, bytes32));
+        (culprit, subject) = abi.decode(answer, (address, bytes32));
     }
 
     // ---- what a signer signed
@@ -219,157 +212,6 @@ contract Slasher {
         subject = keccak256(abi.encode(e.bundle.height, position));
     }
 
-    // ---- what a poster posted
-
-    /// 2. The batch has another envelope at a position than the commitment that it posted for the height:
-    /// moved, inserted or left out.
-    function verifyReordering(ReorderingEvidence calldata e)
-        external
-        view
-        returns (address culprit, bytes32 subject)
-    {
-        requireBatch(e.batch);
-        requireLeaf(e.batch, e.leaf, e.leafProof);
-        requireDigest(e.commitment, e.leaf.digest);
-        uint32 position = e.orderProof.index;
-        if (
-            uint256(e.openingProof.index) != uint256(e.leaf.offset) + position
-                || !Merkle.verify(e.batch.openingRoot, Merkle.openingLeaf(e.posted), e.openingProof)
-                || !Merkle.verify(
-                    e.commitment.orderRoot, Merkle.orderLeaf(position, e.orderedId), e.orderProof
-                )
-        ) revert Unlinked();
-        if (
-            e.posted.height == e.commitment.height && e.posted.position == position
-                && e.posted.id == e.orderedId
-        ) revert NoFault();
-        return (e.batch.poster, keccak256(abi.encode(e.batch.index, e.commitment.height, position)));
-    }
-
-    /// 3. A leaf of the accumulator is not what its place and its commitment say: height, order root, and
-    /// for the first leaf its offset.
-    function verifyBrokenLeaf(BrokenLeafEvidence calldata e)
-        external
-        view
-        returns (address culprit, bytes32 subject)
-    {
-        requireBatch(e.batch);
-        requireLeaf(e.batch, e.leaf, e.leafProof);
-        requireDigest(e.commitment, e.leaf.digest);
-        uint256 height = uint256(e.batch.firstHeight) + e.leafProof.index;
-        if (
-            e.leaf.height == height && e.commitment.height == height
-                && e.leaf.orderRoot == e.commitment.orderRoot && (e.leafProof.index != 0 || e.leaf.offset == 0)
-        ) revert NoFault();
-        return (e.batch.poster, keccak256(abi.encode(e.batch.index, height)));
-    }
-
-    /// 3. The commitment of a height does not name the one posted below it as its parent.
-    function verifyBrokenParent(BrokenLinkEvidence calldata e)
-        external
-        view
-        returns (address culprit, bytes32 subject)
-    {
-        requireLink(e);
-        requireDigest(e.commitment, e.upper.digest);
-        if (e.commitment.parent == e.lower.digest) revert NoFault();
-        return (e.batch.poster, keccak256(abi.encode(e.batch.index, e.upperProof.index)));
-    }
-
-    /// 3. The openings of a height do not begin where those of the height below end.
-    function verifyBrokenOffset(BrokenLinkEvidence calldata e)
-        external
-        view
-        returns (address culprit, bytes32 subject)
-    {
-        requireLink(e);
-        requireDigest(e.commitment, e.lower.digest);
-        if (e.upper.offset == uint256(e.lower.offset) + e.commitment.count) revert NoFault();
-        return (e.batch.poster, keccak256(abi.encode(e.batch.index, e.upperProof.index)));
-    }
-
-    /// 3. The commitment of the first height does not name the last one of the batch before as its parent.
-    function verifyBrokenFirst(BrokenFirstEvidence calldata e)
-        external
-        view
-        returns (address culprit, bytes32 subject)
-    {
-        requireBatch(e.batch);
-        // A batch without heights (posted past the committee) has no commitment to follow.
-        if (Commitments.batchHash(e.previous) != e.batch.parent || e.previous.lastCommitment == 0) revert Unlinked();
-        if (e.leafProof.index != 0) revert Unlinked();
-        requireLeaf(e.batch, e.leaf, e.leafProof);
-        requireDigest(e.commitment, e.leaf.digest);
-        if (e.commitment.parent == e.previous.lastCommitment) revert NoFault();
-        return (e.batch.poster, keccak256(abi.encode(e.batch.index, uint32(0))));
-    }
-
-    /// 3. The opening root is one over another number of openings than the batch says. `top` is the topmost
-    /// node, which together with the true number gives the root.
-    function verifyBrokenCount(Batch calldata batch, uint32 count, bytes32 top)
-        external
-        view
-        returns (address culprit, bytes32 subject)
-    {
-        requireBatch(batch);
-        if (Merkle.sealRoot(count, top) != batch.openingRoot) revert Unlinked();
-        if (count == batch.openingCount) revert NoFault();
-        return (batch.poster, bytes32(uint256(batch.index)));
-    }
-
-    /// 4. The signature posted with a commitment is not of the leader whose view it was.
-    function verifyForgedCommitment(ForgedCommitmentEvidence calldata e)
-        external
-        view
-        returns (address culprit, bytes32 subject)
-    {
-        requireBatch(e.batch);
-        requireLeaf(e.batch, e.leaf, e.leafProof);
-        requireDigest(e.commitment, e.leaf.digest);
-        if (
-            Commitments.signatureHash(e.signature) != e.leaf.signatureHash
-                || !COMMITTEES.leaderAt(e.commitment.epoch, e.commitment.view_, e.leader, e.scheduleProof)
-        ) revert Unlinked();
-        if (Commitments.recover(e.leaf.digest, e.signature) == e.leader) revert NoFault();
-        return (e.batch.poster, keccak256(abi.encode(e.batch.index, e.commitment.height)));
-    }
-
-    /// 5. The opening that the batch has for an envelope does not open it: sealing the message again gives
-    /// another u, or the secret of an undecryptable one is not the envelope's.
-    function verifyWrongOpening(WrongOpeningEvidence calldata e)
-        external
-        view
-        returns (address culprit, bytes32 subject)
-    {
-        requireCanonical(abi.encode(e));
-        requireBatch(e.batch);
-        uint256[4] memory y = COMMITTEES.keyOf(e.envelope.keyEpoch);
-        Envelopes.Checked memory checked = Envelopes.check(e.envelope, y, l2ChainId);
-        bytes32 leaf = Merkle.openingLeaf(
-            OpeningLeaf({
-                height: e.height,
-                position: e.position,
-                id: checked.id,
-                openingHash: Envelopes.openingHash(e.opening)
-            })
-        );
-        if (!Merkle.verify(e.batch.openingRoot, leaf, e.openingProof)) revert Unlinked();
-        bool right;
-        if (e.opening.kind == Envelopes.OPENED) {
-            if (e.secretRoot[0] | e.secretRoot[1] != 0) revert Unlinked();
-            right = Bls.equal(
-                Bls.mulGenerator(
-                    Envelopes.sealingScalar(e.opening.seed, checked.label, y, e.opening.message)
-                ),
-                checked.u
-            );
-        } else {
-            right = isSecretOf(e.opening.secret, e.secretRoot, checked.u, e.envelope.keyEpoch);
-        }
-        if (right) revert NoFault();
-        return (e.batch.poster, keccak256(abi.encode(e.batch.index, e.height, e.position)));
-    }
-
     // ---- points
 
     /// Whether a share is the signer's under one of its keys. The keys were checked when they were accepted,
@@ -402,60 +244,13 @@ contract Slasher {
         return false;
     }
 
-    /// Whether 48 bytes are the secret of an envelope with this `u`: e(D, g₂) = e(u, Y₂).
-    function isSecretOf(
-        bytes calldata secret,
-        uint256[2] calldata root,
-        uint256[4] memory u,
-        uint64 keyEpoch
-    ) private view returns (bool) {
-        (bool canonical, bool sign, uint256 xHi, uint256 xLo) =
-            Bls.splitCompressed(uint128(bytes16(secret)), uint256(bytes32(secret[16:])));
-        if (!canonical) {
-            if (root[0] | root[1] != 0) revert Unlinked();
-            return false;
-        }
-        if (!Bls.isCanonical(root[0], root[1])) revert Unlinked();
-        (uint256 wantHi, uint256 wantLo) = Bls.curveEquation(xHi, xLo);
-        (uint256 hi, uint256 lo) = Bls.power(root[0], root[1], 2);
-        if (hi != wantHi || lo != wantLo) {
-            // -1 is no square modulo p: if -(x³ + 4) is one, then x³ + 4 is none, and x is on no point.
-            (hi, lo) = Bls.negate(hi, lo);
-            if (hi != wantHi || lo != wantLo || Bls.isLarger(root[0], root[1])) revert Unlinked();
-            return false;
-        }
-        if (Bls.isLarger(root[0], root[1]) != sign) revert Unlinked();
-        uint256[4] memory point = [xHi, xLo, root[0], root[1]];
-        if (!Bls.isInSubgroup(point)) return false;
-        (bool ok, bool holds) = Bls.pairing(point, u, COMMITTEES.pairingKeyOf(keyEpoch));
-        if (!ok) revert Bls.PrecompileFailed();
-        return holds;
-    }
-
     // ---- links
-
-    /// The call data is the one encoding of what was decoded from it: no byte of it may be another. Only
-    /// evidence with `bytes` in it has more than one.
-    function requireCanonical(bytes memory encoded) private pure {
-        if (keccak256(encoded) != keccak256(msg.data[4:])) revert Unlinked();
-    }
-
-    function digestOf(OrderCommitment calldata commitment) private view returns (bytes32) {
-        if (commitment.chainId != l2ChainId || commitment.settlement != address(INBOX)) {
-            revert Commitments.ForeignChain();
-        }
-        return Commitments.digest(commitment, SEPARATOR);
-    }
 
     function digestOf(ShareBundle calldata bundle) private view returns (bytes32) {
         if (bundle.chainId != l2ChainId || bundle.settlement != address(INBOX)) {
             revert Commitments.ForeignChain();
         }
         return Commitments.digest(bundle, SEPARATOR);
-    }
-
-    function requireDigest(OrderCommitment calldata commitment, bytes32 digest) private view {
-        if (digestOf(commitment) != digest) revert Unlinked();
     }
 
     function sameSigner(bytes32 a, Signature calldata first, bytes32 b, Signature calldata second)
@@ -470,22 +265,5 @@ contract Slasher {
     function requireMember(uint64 epoch, address signer) private view {
         (bool found,) = COMMITTEES.memberOf(epoch, signer);
         if (!found) revert NotAMember();
-    }
-
-    /// The batch was accepted, and its window is open.
-    function requireBatch(Batch calldata batch) private view {
-        if (batch.index == 0 || INBOX.batchHash(batch.index) != Commitments.batchHash(batch)) revert UnknownBatch();
-        if (block.timestamp > uint256(batch.postedAt) + evidenceWindow) revert TooLate();
-    }
-
-    function requireLeaf(Batch calldata batch, AccumulatorLeaf calldata leaf, MerkleProof calldata proof) private pure {
-        if (!Merkle.verify(batch.accumulatorRoot, Merkle.accumulatorLeaf(leaf), proof)) revert Unlinked();
-    }
-
-    function requireLink(BrokenLinkEvidence calldata e) private view {
-        requireBatch(e.batch);
-        requireLeaf(e.batch, e.lower, e.lowerProof);
-        requireLeaf(e.batch, e.upper, e.upperProof);
-        if (e.upperProof.index != uint256(e.lowerProof.index) + 1) revert Unlinked();
     }
 }

@@ -295,6 +295,25 @@ struct WrongOpeningEvidence {
     uint256[2] secretRoot;
 }
 
+struct DisownedOpeningEvidence {
+    Batch batch;
+    /// What the batch has, for its height and position.
+    OpeningLeaf posted;
+    MerkleProof postedProof;
+    /// Hash of the opening that the committee has there.
+    bytes32 certifiedHash;
+    /// Place of its leaf among the openings of the height.
+    MerkleProof certifiedProof;
+    /// After the height. With the opening root it is what the executed root is the hash of.
+    bytes32 stateRoot;
+    /// Over the openings of the height alone.
+    bytes32 openingRoot;
+    /// From the height's own plus `executedLag` upwards, without holes.
+    OrderCommitment[] chain;
+    /// Of the last of them.
+    Certificate certificate;
+}
+
 struct BadShareEvidence {
     ShareBundle bundle;
     Signature signature;

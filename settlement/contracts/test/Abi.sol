@@ -238,17 +238,8 @@ interface SlasherAbi {
         view
         returns (address, bytes32);
     function verifyBadShare(BadShareEvidence calldata e) external view returns (address, bytes32);
-    function verifyReordering(ReorderingEvidence calldata e) external view returns (address, bytes32);
-    function verifyBrokenLeaf(BrokenLeafEvidence calldata e) external view returns (address, bytes32);
-    function verifyBrokenParent(BrokenLinkEvidence calldata e) external view returns (address, bytes32);
-    function verifyBrokenOffset(BrokenLinkEvidence calldata e) external view returns (address, bytes32);
-    function verifyBrokenFirst(BrokenFirstEvidence calldata e) external view returns (address, bytes32);
-    function verifyBrokenCount(Batch calldata batch, uint32 count, bytes32 top)
-        external
-        view
-        returns (address, bytes32);
-    function verifyForgedCommitment(ForgedCommitmentEvidence calldata e) external view returns (address, bytes32);
-    function verifyWrongOpening(WrongOpeningEvidence calldata e) external view returns (address, bytes32);
+    function verify(bytes calldata evidence) external view returns (uint8 kind, address culprit, bytes32 subject);
+    function posterVerifier() external view returns (address);
 
     event Slashed(
         uint8 indexed kind,
@@ -271,6 +262,7 @@ interface SlasherAbi {
     error DifferentSlots();
     error Unlinked();
     error NoFault();
+    error NotCertified();
     error ForeignChain();
     error NotThePayer();
     error BadEphemeral();
@@ -280,4 +272,21 @@ interface SlasherAbi {
     error PrecompileFailed();
     error UnknownEpoch();
     error SignerSlashed();
+}
+
+interface PosterAbi {
+    function verifyReordering(ReorderingEvidence calldata e) external view returns (address, bytes32);
+    function verifyBrokenLeaf(BrokenLeafEvidence calldata e) external view returns (address, bytes32);
+    function verifyBrokenParent(BrokenLinkEvidence calldata e) external view returns (address, bytes32);
+    function verifyBrokenOffset(BrokenLinkEvidence calldata e) external view returns (address, bytes32);
+    function verifyBrokenFirst(BrokenFirstEvidence calldata e) external view returns (address, bytes32);
+    function verifyBrokenCount(Batch calldata batch, uint32 count, bytes32 top)
+        external
+        view
+        returns (address, bytes32);
+    function verifyForgedCommitment(ForgedCommitmentEvidence calldata e) external view returns (address, bytes32);
+    function verifyWrongOpening(WrongOpeningEvidence calldata e) external view returns (address, bytes32);
+    function verifyDisownedOpening(DisownedOpeningEvidence calldata e) external view returns (address, bytes32);
+    function evidenceWindow() external view returns (uint64);
+    function executedLag() external view returns (uint64);
 }

@@ -1,9 +1,20 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import "./World.sol";
+import "./Handover.sol";
 
-contract OracleAndBridgeTest is World {
+/// An item of the forced queue as the Rust code has it. `to` and `amount` are zero where nothing is credited.
+struct ForcedExample {
+    uint8 kind;
+    address sender;
+    bytes data;
+    address to;
+    uint256 amount;
+    bytes32 item;
+    bytes32 rolled;
+}
+
+contract OracleAndBridgeTest is Handover {
     bytes32 internal constant GENESIS = keccak256("genesis");
     bytes32 internal constant OPENINGS = keccak256("openings of the last height");
     address internal constant PROPOSER = address(0x9009);
@@ -182,6 +193,25 @@ contract OracleAndBridgeTest is World {
         oracle.prove(1, abi.encode(proof(b, 0)));
     }
 
+    /// A committee that handed over finalizes nothing of its successors: its members may have taken their stake.
+    function testProofOfARetiredCommittee() public {
+        Batch memory b = posted();
+        propose(b);
+        challenge(1);
+        uint256 state = vm.snapshotState();
+        handOver(11);
+        proofRefused(proof(b, 0));
+        CommitteeProof memory q = proof(b, 0);
+        q.chain[0].epoch = 1;
+        q.certificate = certify(q.chain[0]);
+        oracle.prove(1, abi.encode(q));
+        // The old one's certificate of its last height is good for those below, and only for those.
+        vm.revertToState(state);
+        handOver(12);
+        proofRefused(proof(b, 1));
+        oracle.prove(1, abi.encode(proof(b, 0)));
+    }
+
     function testRejected() public {
         Batch memory b = posted();
         propose(b);
@@ -223,6 +253,50 @@ contract OracleAndBridgeTest is World {
         same(address(bridge).balance, 3 ether, "held");
         vm.expectRevert(BridgeAbi.NothingSent.selector);
         bridge.depositToBalance(CHALLENGER);
+    }
+
+    /// Items of every kind, put into the queue by whoever may: data, item hash and rolling hash are those of the
+    /// Rust code.
+    function testForcedVectors() public {
+        bytes[] memory all = vm.parseJsonBytesArray(vectors, ".forced");
+        uint256 kinds = 0;
+        for (uint64 i = 0; i < all.length; ++i) {
+            ForcedExample memory e = abi.decode(all[i], (ForcedExample));
+            vm.recordLogs();
+            enter(e);
+            Vm.Log memory log = vm.getRecordedLogs()[0];
+            same(log.emitter, a.queue, "the queue's event");
+            same(uint256(log.topics[1]), i, "index");
+            same(keccak256(log.data), keccak256(abi.encode(e.kind, e.sender, e.data)), "kind, sender, data");
+            same(
+                keccak256(
+                    abi.encodePacked("BLINDFOLD-V1/forced-item/", i, e.kind, e.sender, keccak256(e.data))
+                ),
+                e.item,
+                "item hash"
+            );
+            same(queue.hashAt(i + 1), e.rolled, "rolling hash");
+            kinds |= 1 << e.kind;
+        }
+        same(kinds, 31, "every kind");
+    }
+
+    function enter(ForcedExample memory e) internal {
+        if (e.kind <= 1) {
+            vm.deal(e.sender, p.forcedFee);
+            vm.prank(e.sender);
+            queue.force{value: p.forcedFee}(e.kind, e.data);
+        } else if (e.kind == 4) {
+            // As `claimPosting` does, whose amount is what gas came to.
+            same(e.to, e.sender, "a poster is repaid itself");
+            vm.prank(a.inbox);
+            queue.push(4, e.sender, abi.encodePacked(e.sender, e.amount));
+        } else {
+            vm.deal(e.sender, e.amount);
+            vm.prank(e.sender);
+            if (e.kind == 2) bridge.depositToBalance{value: e.amount}(e.to);
+            else bridge.depositToEscrow{value: e.amount}(e.to);
+        }
     }
 
     function item(bytes32 before, uint64 index, uint8 kind, uint256 amount) internal pure returns (bytes32) {

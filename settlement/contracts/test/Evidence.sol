@@ -106,7 +106,7 @@ abstract contract Evidence is World {
     {
         uint256 index = uint256(d.leaves[height].offset) + position;
         return abi.encodeCall(
-            SlasherAbi.verifyReordering,
+            PosterAbi.verifyReordering,
             (
                 ReorderingEvidence({
                     batch: b,
@@ -151,7 +151,7 @@ abstract contract Evidence is World {
 
     function brokenLeafEvidence(Draft memory d, Batch memory b, uint256 height) internal pure returns (bytes memory) {
         return abi.encodeCall(
-            SlasherAbi.verifyBrokenLeaf,
+            PosterAbi.verifyBrokenLeaf,
             (BrokenLeafEvidence(b, d.leaves[height], leafProof(d, height), d.heights[height].commitment))
         );
     }
@@ -200,7 +200,7 @@ abstract contract Evidence is World {
         roots(d);
         BrokenLinkEvidence memory e = linkEvidence(d, post(d, POSTER));
         e.commitment = d.heights[1].commitment;
-        return abi.encodeCall(SlasherAbi.verifyBrokenParent, (e));
+        return abi.encodeCall(PosterAbi.verifyBrokenParent, (e));
     }
 
     function brokenOffset() internal returns (bytes memory) {
@@ -209,7 +209,7 @@ abstract contract Evidence is World {
         roots(d);
         BrokenLinkEvidence memory e = linkEvidence(d, post(d, POSTER));
         e.commitment = d.heights[0].commitment;
-        return abi.encodeCall(SlasherAbi.verifyBrokenOffset, (e));
+        return abi.encodeCall(PosterAbi.verifyBrokenOffset, (e));
     }
 
     function brokenFirst() internal returns (bytes memory) {
@@ -219,7 +219,7 @@ abstract contract Evidence is World {
         e.previous = previous;
         e.batch = post(d, POSTER);
         (e.leaf, e.leafProof, e.commitment) = (d.leaves[0], leafProof(d, 0), d.heights[0].commitment);
-        return abi.encodeCall(SlasherAbi.verifyBrokenFirst, (e));
+        return abi.encodeCall(PosterAbi.verifyBrokenFirst, (e));
     }
 
     function brokenCount() internal returns (bytes memory) {
@@ -230,7 +230,7 @@ abstract contract Evidence is World {
         }
         d.input.openingRoot = Trees.root(shorter);
         Batch memory b = post(d, POSTER);
-        return abi.encodeCall(SlasherAbi.verifyBrokenCount, (b, 7, Trees.top(shorter)));
+        return abi.encodeCall(PosterAbi.verifyBrokenCount, (b, 7, Trees.top(shorter)));
     }
 
     /// The signature of another member than the leader.
@@ -247,7 +247,7 @@ abstract contract Evidence is World {
     function forgedEvidence(Draft memory d, Batch memory b, Signature memory s) internal view returns (bytes memory) {
         OrderCommitment memory c = d.heights[1].commitment;
         return abi.encodeCall(
-            SlasherAbi.verifyForgedCommitment,
+            PosterAbi.verifyForgedCommitment,
             (
                 ForgedCommitmentEvidence({
                     batch: b,
@@ -281,7 +281,7 @@ abstract contract Evidence is World {
         w.envelope = e;
         w.opening = opening;
         w.secretRoot = root;
-        return abi.encodeCall(SlasherAbi.verifyWrongOpening, (w));
+        return abi.encodeCall(PosterAbi.verifyWrongOpening, (w));
     }
 
     function sealHello() internal view returns (SealedEnvelope memory e, uint256 r) {
@@ -324,6 +324,69 @@ abstract contract Evidence is World {
     function secretNotCanonical() internal returns (bytes memory) {
         (SealedEnvelope memory e,) = sealHello();
         return openingEvidence(e, Opening(1, 0, "", abi.encodePacked(uint128(1), uint256(5))), [uint256(0), 0]);
+    }
+
+    // ---- openings that the committee did not certify
+
+    /// What the committee certifies of a height, `above` commitments below the certificate.
+    function certified(DisownedOpeningEvidence memory e, Height memory h, uint64 above) internal view {
+        bytes32[] memory leaves = heightLeaves(h);
+        e.openingRoot = Trees.root(leaves);
+        e.certifiedProof = Trees.prove(leaves, e.posted.position);
+        e.certifiedHash = h.openingHashes[e.posted.position];
+        e.stateRoot = keccak256("state");
+        e.chain = new OrderCommitment[](1 + above);
+        for (uint64 i = 0; i <= above; ++i) {
+            e.chain[i] = commitment(h.commitment.height + p.executedLag + i);
+            if (i != 0) e.chain[i].parent = digestOf(e.chain[i - 1]);
+        }
+        carry(e);
+    }
+
+    /// Makes the first commitment carry the executed root that the evidence names, and certifies the last.
+    function carry(DisownedOpeningEvidence memory e) internal view {
+        e.chain[0].executedRoot =
+            keccak256(abi.encodePacked("BLINDFOLD-V1/executed-root/", e.stateRoot, e.openingRoot));
+        for (uint256 i = 1; i < e.chain.length; ++i) {
+            e.chain[i].parent = digestOf(e.chain[i - 1]);
+        }
+        e.certificate = certify(e.chain[e.chain.length - 1]);
+    }
+
+    function heightLeaves(Height memory h) internal pure returns (bytes32[] memory leaves) {
+        leaves = new bytes32[](h.ids.length);
+        for (uint32 i = 0; i < leaves.length; ++i) {
+            leaves[i] = Merkle.openingLeaf(OpeningLeaf(h.commitment.height, i, h.ids[i], h.openingHashes[i]));
+        }
+    }
+
+    /// About the posted leaf of a height at `position`, against the openings that the height really has.
+    function disownedEvidence(Draft memory d, Batch memory b, uint256 height, uint32 position, uint64 above)
+        internal
+        view
+        returns (DisownedOpeningEvidence memory e)
+    {
+        uint256 index = uint256(d.leaves[height].offset) + position;
+        e.batch = b;
+        e.posted = d.openings[index];
+        e.postedProof = openingProof(d, index);
+        certified(e, d.heights[height], above);
+    }
+
+    function disownedCall(DisownedOpeningEvidence memory e) internal pure returns (bytes memory) {
+        return abi.encodeCall(PosterAbi.verifyDisownedOpening, (e));
+    }
+
+    /// Another opening at position 1 of height 2 than the one that height 10 certifies.
+    function disownedDraft() internal view returns (Draft memory d) {
+        d = draft(1, GENESIS, counts(2, 5, 1));
+        d.openings[3].openingHash = keccak256("a tale");
+        roots(d);
+    }
+
+    function disowned(uint64 above) internal returns (bytes memory) {
+        Draft memory d = disownedDraft();
+        return disownedCall(disownedEvidence(d, post(d, POSTER), 1, 1, above));
     }
 
     /// The least x on no point, and the smaller root of -(x³ + 4): a power (p + 1) / 4, which is a root where

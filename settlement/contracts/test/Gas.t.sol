@@ -130,6 +130,22 @@ contract GasTest is GasBase {
         measureReport("wrong opening: secret not canonical", secretNotCanonical());
     }
 
+    function testDisownedOpening() public {
+        measureReport("wrong opening: not the certified one", disowned(0));
+    }
+
+    function testDisownedOpeningThroughAncestors() public {
+        measureReport("wrong opening: not the certified one, 4 commitments", disowned(3));
+    }
+
+    function testDisownedOpening4096() public {
+        Draft memory d = draft(1, GENESIS, sizes(64, 40, 4_096));
+        d.openings[1].openingHash = keccak256("a tale");
+        roots(d);
+        bytes memory evidence = disownedCall(disownedEvidence(d, post(d, POSTER), 40, 1, 0));
+        measureReport("wrong opening: not the certified one, 4096 positions", evidence);
+    }
+
     function testBadShare() public {
         measureReport("bad share: another point", badShare(12_345));
     }
@@ -296,6 +312,10 @@ contract GasSixtyFourTest is GasBase {
 
     function testBadShare() public {
         measureReport("bad share: another point, n = 64", badShare(12_345));
+    }
+
+    function testDisownedOpening() public {
+        measureReport("wrong opening: not the certified one, n = 64", disowned(0));
     }
 
     /// A handover to 64 members, who were all members before.

@@ -112,6 +112,14 @@ contract MutationTest is Evidence {
         everyByte(secretNotCanonical());
     }
 
+    function testDisownedOpening() public {
+        everyByte(disowned(0));
+    }
+
+    function testDisownedOpeningThroughAncestors() public {
+        everyByte(disowned(2));
+    }
+
     /// A report commits to every byte, skipped or not.
     function testReportOfChangedEvidence() public {
         bytes memory evidence = wrongMessage();

@@ -1,53 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import "./Evidence.sol";
+import "./Verdicts.sol";
 
 /// Each offence: true evidence takes the stake of the right signer and pays the reporter; what does not show
 /// an offence is refused, by its reason.
-contract SlasherTest is Evidence {
+contract SlasherTest is Verdicts {
     function setUp() public {
         deploy(".committee4");
-    }
-
-    /// Reports, and checks culprit, kind, payout and that it works once.
-    function slashes(bytes memory evidence, uint8 kind, uint256 member) internal {
-        same(uint256(slasher.kindOf(evidence)), kind, "kind");
-        (address culprit, uint256 reward) = report(evidence);
-        same(culprit, signer(member), "culprit");
-        // An eighth of 32 ether is over the cap of 3.
-        same(reward, 3 ether, "reward");
-        same(vault.owed(REPORTER), 3 ether, "owed to the reporter");
-        check(vault.isSlashed(culprit), "slashed");
-        same(vault.stakeOf(culprit), 0, "stake left");
-        same(vault.slashableOf(culprit), 0, "slashable left");
-        same(vault.burnableOf(culprit), STAKE - 3 ether, "to burn");
-        for (uint256 i = 0; i < members; ++i) {
-            if (i != member) same(vault.stakeOf(signer(i)), STAKE, "another's stake");
-        }
-        // Neither the report nor the offence works again.
-        vm.prank(REPORTER);
-        vm.expectRevert(SlasherAbi.NotCommitted.selector);
-        slasher.report(evidence, SALT);
-        commitTo(evidence);
-        vm.prank(REPORTER);
-        vm.expectRevert(SlasherAbi.SignerSlashed.selector);
-        slasher.report(evidence, SALT);
-
-        uint256 had = REPORTER.balance;
-        vm.prank(REPORTER);
-        vault.withdraw();
-        same(REPORTER.balance - had, 3 ether, "paid");
-        uint256 burned = vault.BURN().balance;
-        vault.burn(culprit);
-        same(vault.BURN().balance - burned, STAKE - 3 ether, "burned");
-        same(a.vault.balance, (members - 1) * STAKE, "the vault holds the others' stake");
-    }
-
-    function refuses(bytes memory evidence, bytes4 reason) internal view {
-        (bool ok, bytes memory answer) = ask(evidence);
-        check(!ok, "refused");
-        same(bytes32(bytes4(answer)), bytes32(reason), "reason");
     }
 
     // ---- equivocation
@@ -247,7 +207,7 @@ contract SlasherTest is Evidence {
         (e.commitment, e.orderedId) = (d.heights[1].commitment, d.heights[1].ids[0]);
         e.orderProof = Trees.prove(orderLeaves(d.heights[1]), 0);
         (e.posted, e.openingProof) = (d.openings[3], openingProof(d, 3));
-        refuses(abi.encodeCall(SlasherAbi.verifyReordering, (e)), SlasherAbi.Unlinked.selector);
+        refuses(abi.encodeCall(PosterAbi.verifyReordering, (e)), SlasherAbi.Unlinked.selector);
     }
 
     // ---- broken chain
@@ -292,23 +252,23 @@ contract SlasherTest is Evidence {
         }
         BrokenLinkEvidence memory e = linkEvidence(d, b);
         e.commitment = d.heights[1].commitment;
-        refuses(abi.encodeCall(SlasherAbi.verifyBrokenParent, (e)), SlasherAbi.NoFault.selector);
-        refuses(abi.encodeCall(SlasherAbi.verifyBrokenOffset, (e)), SlasherAbi.Unlinked.selector);
+        refuses(abi.encodeCall(PosterAbi.verifyBrokenParent, (e)), SlasherAbi.NoFault.selector);
+        refuses(abi.encodeCall(PosterAbi.verifyBrokenOffset, (e)), SlasherAbi.Unlinked.selector);
         e.commitment = d.heights[0].commitment;
-        refuses(abi.encodeCall(SlasherAbi.verifyBrokenOffset, (e)), SlasherAbi.NoFault.selector);
-        refuses(abi.encodeCall(SlasherAbi.verifyBrokenParent, (e)), SlasherAbi.Unlinked.selector);
+        refuses(abi.encodeCall(PosterAbi.verifyBrokenOffset, (e)), SlasherAbi.NoFault.selector);
+        refuses(abi.encodeCall(PosterAbi.verifyBrokenParent, (e)), SlasherAbi.Unlinked.selector);
         // Not neighbours.
         (e.upper, e.upperProof) = (d.leaves[2], leafProof(d, 2));
-        refuses(abi.encodeCall(SlasherAbi.verifyBrokenOffset, (e)), SlasherAbi.Unlinked.selector);
+        refuses(abi.encodeCall(PosterAbi.verifyBrokenOffset, (e)), SlasherAbi.Unlinked.selector);
         (e.lower, e.lowerProof) = (d.leaves[2], leafProof(d, 2));
         e.commitment = d.heights[2].commitment;
-        refuses(abi.encodeCall(SlasherAbi.verifyBrokenParent, (e)), SlasherAbi.Unlinked.selector);
+        refuses(abi.encodeCall(PosterAbi.verifyBrokenParent, (e)), SlasherAbi.Unlinked.selector);
         refuses(
-            abi.encodeCall(SlasherAbi.verifyBrokenCount, (b, 8, Trees.top(openingLeaves(d)))),
+            abi.encodeCall(PosterAbi.verifyBrokenCount, (b, 8, Trees.top(openingLeaves(d)))),
             SlasherAbi.NoFault.selector
         );
         refuses(
-            abi.encodeCall(SlasherAbi.verifyBrokenCount, (b, 7, Trees.top(openingLeaves(d)))),
+            abi.encodeCall(PosterAbi.verifyBrokenCount, (b, 7, Trees.top(openingLeaves(d)))),
             SlasherAbi.Unlinked.selector
         );
 
@@ -317,9 +277,9 @@ contract SlasherTest is Evidence {
         f.previous = b;
         f.batch = post(next, POSTER);
         (f.leaf, f.leafProof, f.commitment) = (next.leaves[0], leafProof(next, 0), next.heights[0].commitment);
-        refuses(abi.encodeCall(SlasherAbi.verifyBrokenFirst, (f)), SlasherAbi.NoFault.selector);
+        refuses(abi.encodeCall(PosterAbi.verifyBrokenFirst, (f)), SlasherAbi.NoFault.selector);
         (f.leaf, f.leafProof, f.commitment) = (next.leaves[1], leafProof(next, 1), next.heights[1].commitment);
-        refuses(abi.encodeCall(SlasherAbi.verifyBrokenFirst, (f)), SlasherAbi.Unlinked.selector);
+        refuses(abi.encodeCall(PosterAbi.verifyBrokenFirst, (f)), SlasherAbi.Unlinked.selector);
     }
 
     // ---- forged commitment
@@ -353,7 +313,7 @@ contract SlasherTest is Evidence {
             leader: signer(leaderOf(c.view_ + 1)),
             scheduleProof: scheduleProof(c.view_ + 1)
         });
-        refuses(abi.encodeCall(SlasherAbi.verifyForgedCommitment, (e)), SlasherAbi.Unlinked.selector);
+        refuses(abi.encodeCall(PosterAbi.verifyForgedCommitment, (e)), SlasherAbi.Unlinked.selector);
     }
 
     // ---- wrong opening
@@ -502,12 +462,15 @@ contract SlasherTest is Evidence {
 
     /// Only the checks of offences may be called through a report.
     function testUnknownOffences() public {
-        bytes[3] memory others = [
+        bytes[6] memory others = [
             abi.encodeCall(SlasherAbi.commitOf, (address(1), bytes32(0), bytes32(0))),
             abi.encodeCall(SlasherAbi.kindOf, (hex"00")),
+            abi.encodeCall(SlasherAbi.verify, (equivocation())),
+            abi.encodeCall(SlasherAbi.posterVerifier, ()),
+            abi.encodeCall(PosterAbi.executedLag, ()),
             bytes(hex"0011")
         ];
-        for (uint256 i = 0; i < 3; ++i) {
+        for (uint256 i = 0; i < others.length; ++i) {
             commitTo(others[i]);
             vm.prank(REPORTER);
             vm.expectRevert(SlasherAbi.UnknownOffence.selector);
@@ -528,6 +491,20 @@ contract SlasherTest is Evidence {
         same(culprit, signer(LEADER), "culprit");
         same(reward, 0, "reward");
         check(vault.isSlashed(culprit), "slashed");
+    }
+
+    /// The poster verifier has the parameters of the deployment, and whoever asks it gets what the slasher gets.
+    function testPosterVerifier() public {
+        PosterAbi posters = PosterAbi(slasher.posterVerifier());
+        same(uint256(posters.evidenceWindow()), p.evidenceWindow, "evidence window");
+        same(uint256(posters.executedLag()), p.executedLag, "executed lag");
+        bytes memory evidence = swapped();
+        (uint8 kind, address culprit, bytes32 subject) = slasher.verify(evidence);
+        same(uint256(kind), 2, "kind");
+        same(culprit, signer(POSTER), "culprit");
+        (bool ok, bytes memory answer) = address(posters).staticcall(evidence);
+        check(ok, "asked itself");
+        same(keccak256(answer), keccak256(abi.encode(culprit, subject)), "the same answer");
     }
 
     receive() external payable {}

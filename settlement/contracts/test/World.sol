@@ -587,6 +587,6 @@ abstract contract World is Base {
 
     /// What the slasher answers to evidence, without a report.
     function ask(bytes memory evidence) internal view returns (bool ok, bytes memory answer) {
-        return a.slasher.staticcall(evidence);
+        return a.slasher.staticcall(abi.encodeCall(SlasherAbi.verify, (evidence)));
     }
 }

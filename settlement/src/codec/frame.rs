@@ -4,11 +4,9 @@ use zstd::zstd_safe;
 
 use super::{
     CodecError, EncodeError, MAX_DATA_BYTES, MAX_HEIGHTS, MAX_UNPACKED_BYTES, SECTIONS, VERSION,
+    ZSTD_LEVEL,
     columns::{read_number, write_number},
 };
-
-/// zstd's level. The content that compresses is small beside signatures and seeds, which do not.
-pub(super) const LEVEL: i32 = 9;
 
 /// Bytes that sections may unpack to, whatever the length of the data.
 const FREE_UNPACKED_BYTES: usize = 64 << 10;
@@ -67,7 +65,7 @@ fn pack_with(
 
 /// A shorter form of `section`, if there is one.
 fn compress(section: &[u8]) -> Option<Vec<u8>> {
-    zstd::bulk::compress(section, LEVEL).ok().filter(|packed| packed.len() < section.len())
+    zstd::bulk::compress(section, ZSTD_LEVEL).ok().filter(|packed| packed.len() < section.len())
 }
 
 /// Sections as they are, so that tests reach every byte.

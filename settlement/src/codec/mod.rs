@@ -47,6 +47,9 @@ pub const MAX_DATA_BYTES: usize = blobs::capacity(blobs::MAX_BLOBS);
 /// Longest column stream, in bytes.
 pub const MAX_UNPACKED_BYTES: usize = 8 << 20;
 
+/// zstd's level. The content that compresses is small beside signatures and seeds, which do not.
+pub const ZSTD_LEVEL: i32 = 9;
+
 /// Most heights in a batch.
 pub const MAX_HEIGHTS: u32 = 16_384;
 
@@ -276,6 +279,15 @@ impl PostedHeight {
 pub fn encode(batch: &BatchData) -> Result<Vec<u8>, EncodeError> {
     let (place, sections) = write(batch)?;
     frame::pack(place, &sections)
+}
+
+/// The sections of a batch before they are compressed: what zstd alone is measured on. Feature `testkit`.
+///
+/// # Errors
+/// As [`encode`], but for the length of the data.
+#[cfg(any(test, feature = "testkit"))]
+pub fn sections(batch: &BatchData) -> Result<[Vec<u8>; SECTIONS], EncodeError> {
+    write(batch).map(|(_, sections)| sections)
 }
 
 /// Decodes what [`encode`] wrote.

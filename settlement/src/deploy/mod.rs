@@ -20,15 +20,16 @@ mod tests;
 use std::collections::BTreeMap;
 
 use alloy_network::TransactionBuilder as _;
-use alloy_primitives::{Address, B256, Bytes, TxKind, keccak256};
+use alloy_primitives::{Address, B256, Bytes, TxKind};
 use alloy_provider::{DynProvider, Provider as _};
 use alloy_rpc_types_eth::TransactionRequest;
 use alloy_sol_types::SolConstructor as _;
 use async_trait::async_trait;
-use blindfold_wire::{Genesis, MemberInfo, SigningKey, merkle};
+use blindfold_wire::{Genesis, MemberInfo, SigningKey};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    accumulator::LeaderTable,
     bindings::{
         BatchInbox, Bridge, CommitteeRegistry, ForcedQueue, OperatorRegistry, OutputOracle,
         Slasher, StakeVault,
@@ -61,9 +62,6 @@ const INBOX: u64 = 4;
 /// Members of a first committee: their keys are arguments of the registry's creation, whose code EIP-3860
 /// limits to 49,152 bytes. (A later committee may have 64.)
 pub const MAX_GENESIS_MEMBERS: usize = 31;
-
-/// Domain of a leaf of the schedule tree.
-const SCHEDULE_LEAF: &[u8] = b"BLINDFOLD-V1/schedule-leaf/";
 
 /// Times [`deploy`] and [`fund_members`] look for a receipt before they give up.
 const MAX_POLLS: usize = 600;
@@ -245,31 +243,13 @@ pub enum DeployError {
     L1(#[from] L1Error),
 }
 
-/// The root of the leader schedule: a Merkle root over keccak256(domain ‖ slot, 4 bytes ‖ signer).
-#[must_use]
-pub fn schedule_root(signers: &[Address]) -> B256 {
-    merkle::root(&schedule_leaves(signers))
-}
-
-/// The leaves of [`schedule_root`], by slot.
-#[must_use]
-pub fn schedule_leaves(signers: &[Address]) -> Vec<B256> {
-    (0u32..)
-        .zip(signers)
-        .map(|(slot, signer)| {
-            keccak256([SCHEDULE_LEAF, &slot.to_be_bytes(), signer.as_slice()].concat())
-        })
-        .collect()
-}
-
-/// The genesis document's committee as its registry's constructor takes it. `schedule` names the signer
-/// that leads each slot.
+/// The genesis document's committee as its registry's constructor takes it, with the leaders of all slots.
 ///
 /// # Errors
 /// If a key is no point, or there are too many members.
 pub fn genesis_committee(
     genesis: &Genesis,
-    schedule: &[Address],
+    leaders: &LeaderTable,
 ) -> Result<CommitteeRegistry::GenesisCommittee, DeployError> {
     let committee = &genesis.committee;
     let count = committee.members.len();
@@ -295,7 +275,7 @@ pub fn genesis_committee(
         threshold: committee.threshold,
         y: points::g1_to_eip2537(&committee.y).map_err(key(count, "key Y"))?.into(),
         y2: points::g2_to_eip2537(&committee.y2).map_err(key(count, "key Y2"))?.into(),
-        scheduleRoot: schedule_root(schedule),
+        scheduleRoot: leaders.root(),
         members: committee
             .members
             .iter()
@@ -366,7 +346,7 @@ macro_rules! arguments {
 pub fn creations(
     plan: &DeploymentPlan,
     genesis: &Genesis,
-    schedule: &[Address],
+    leaders: &LeaderTable,
     params: &L1Params,
 ) -> Result<Vec<Creation>, DeployError> {
     params.validate()?;
@@ -375,7 +355,7 @@ pub fn creations(
         return Err(DeployError::OtherSettlement { named: genesis.settlement, planned });
     }
     let addresses = plan.addresses();
-    let committee = genesis_committee(genesis, schedule)?;
+    let committee = genesis_committee(genesis, leaders)?;
     let members = committee.members.len() as u64;
     macro_rules! code {
         ($contract:ident) => {{

@@ -1,7 +1,7 @@
 //! Addresses, parameters, and the largest committee.
 
-use alloy_primitives::{Address, U256, address};
-use blindfold_wire::{merkle, testkit::TestCommittee};
+use alloy_primitives::{U256, address};
+use blindfold_wire::testkit::TestCommittee;
 use futures::executor::block_on;
 
 use super::*;
@@ -15,12 +15,13 @@ fn chain() -> Embedded {
     Embedded::new(Config { alloc, ..Config::default() })
 }
 
-fn committee(members: usize, plan: &DeploymentPlan) -> (TestCommittee, Vec<Address>) {
+fn committee(members: usize, plan: &DeploymentPlan) -> (TestCommittee, LeaderTable) {
     let committee = TestCommittee::with(members, 3, |genesis| {
         genesis.settlement = plan.settlement_address();
     });
-    let signers = committee.genesis.committee.members.iter().map(|member| member.signer).collect();
-    (committee, signers)
+    let members = committee.genesis.committee.members.iter();
+    let leaders = LeaderTable::new(members.map(|member| member.signer).collect());
+    (committee, leaders.expect("there are members"))
 }
 
 /// Addresses as every Ethereum tool computes them.
@@ -60,27 +61,14 @@ fn parameters_that_the_contracts_refuse_are_refused_before() {
     assert_eq!(serde_json::from_str::<L1Params>(&json).expect("the same"), L1Params::default());
 }
 
-#[test]
-fn schedule_leaves_are_proven_by_slot() {
-    let signers = [Address::repeat_byte(1), Address::repeat_byte(2), Address::repeat_byte(1)];
-    let leaves = schedule_leaves(&signers);
-    assert_ne!(leaves[0], leaves[2], "a slot is part of its leaf");
-    let proof = merkle::prove(&leaves, 2).expect("in range");
-    assert!(proof.verify(schedule_root(&signers), leaves[2]));
-    assert_eq!(
-        leaves[1],
-        keccak256([b"BLINDFOLD-V1/schedule-leaf/\0\0\0\x01".as_slice(), &[2; 20]].concat())
-    );
-}
-
 /// The largest committee fits into one transaction, below the caps of EIP-3860 and EIP-7825.
 #[test]
 fn the_largest_committee_can_be_deployed() {
     let (l1, key) = (chain(), conformance::funded()[0].clone());
     let plan = DeploymentPlan::new(key.address(), 0);
-    let (committee, signers) = committee(MAX_GENESIS_MEMBERS, &plan);
+    let (committee, leaders) = committee(MAX_GENESIS_MEMBERS, &plan);
     let params = L1Params::default();
-    let creations = creations(&plan, &committee.genesis, &signers, &params).expect("it fits");
+    let creations = creations(&plan, &committee.genesis, &leaders, &params).expect("it fits");
     let miner = Miner(&l1);
     let gas = block_on(deploy(&l1, &key, &plan, &creations, &committee.genesis, &miner));
     let gas = gas.expect("deployed");
@@ -96,13 +84,13 @@ fn the_largest_committee_can_be_deployed() {
 fn what_does_not_belong_together_is_refused() {
     let (l1, key) = (chain(), conformance::funded()[0].clone());
     let plan = DeploymentPlan::new(key.address(), 0);
-    let (ours, signers) = committee(4, &plan);
+    let (ours, leaders) = committee(4, &plan);
     let params = L1Params::development();
     let other = DeploymentPlan::new(key.address(), 1);
-    let refused = creations(&other, &ours.genesis, &signers, &params);
+    let refused = creations(&other, &ours.genesis, &leaders, &params);
     assert!(matches!(refused, Err(DeployError::OtherSettlement { .. })));
 
-    let creations = creations(&plan, &ours.genesis, &signers, &params).expect("it fits");
+    let creations = creations(&plan, &ours.genesis, &leaders, &params).expect("it fits");
     let (miner, stranger) = (Miner(&l1), conformance::funded()[1].clone());
     let refused = block_on(deploy(&l1, &stranger, &plan, &creations, &ours.genesis, &miner));
     assert!(matches!(refused, Err(DeployError::OtherDeployer { .. })));

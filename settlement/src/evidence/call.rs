@@ -1,12 +1,12 @@
-//! Evidence as the slasher wants it: call data, with the y coordinates that L1 would find hard to compute.
+//! Evidence as L1 wants it: call data, with the y coordinates that L1 would find hard to compute.
 
 use alloy_primitives::{B256, U256, Uint};
 use alloy_sol_types::SolCall;
 use blindfold_wire::{BadShare, Envelope, EnvelopeError, Evidence, Opening};
 use blst::min_sig::Signature as Point;
 
-use super::{BatchLeaf, BrokenLink, Offence, OffenceError, WrongOpening};
-use crate::sol;
+use super::{BatchLeaf, BrokenLink, DisownedOpening, Offence, OffenceError, WrongOpening};
+use crate::{points::PointError, sol};
 
 /// A coordinate's modulus: p of BLS12-381.
 const MODULUS: Uint<384, 6> = Uint::from_be_bytes(alloy_primitives::hex!(
@@ -71,6 +71,7 @@ pub(super) fn encode(offence: &Offence, epoch: u64) -> Result<Vec<u8>, OffenceEr
         }
         .abi_encode(),
         Offence::WrongOpening(e) => wrong_opening(e, epoch)?,
+        Offence::DisownedOpening(e) => disowned_opening(e)?,
     })
 }
 
@@ -133,6 +134,22 @@ fn wrong_opening(e: &WrongOpening, epoch: u64) -> Result<Vec<u8>, OffenceError> 
         opening: (&e.opening).into(),
     };
     Ok(sol::verifyWrongOpeningCall { e: evidence }.abi_encode())
+}
+
+fn disowned_opening(e: &DisownedOpening) -> Result<Vec<u8>, OffenceError> {
+    let certificate = (&e.executed.certificate).try_into();
+    let evidence = sol::DisownedOpeningEvidence {
+        batch: (&e.batch).into(),
+        posted: (&e.posted).into(),
+        postedProof: (&e.posted_proof).into(),
+        certifiedHash: e.certified_hash,
+        certifiedProof: (&e.certified_proof).into(),
+        stateRoot: e.executed.state_root,
+        openingRoot: e.executed.opening_root,
+        chain: e.executed.chain.iter().map(Into::into).collect(),
+        certificate: certificate.map_err(|_: PointError| OffenceError::Unlinked)?,
+    };
+    Ok(sol::verifyDisownedOpeningCall { e: evidence }.abi_encode())
 }
 
 fn link(e: &BrokenLink) -> sol::BrokenLinkEvidence {

@@ -1,16 +1,18 @@
-//! Evidence as it is stored and sent: RLP `[form, …]`, forms 0 to 8 in the order of [`Offence`].
+//! Evidence as it is stored and sent: RLP `[form, …]`, forms 0 to 9 in the order of [`Offence`].
 
 use alloy_primitives::B256;
 use blindfold_crypto::MAX_MESSAGE_BYTES;
 use blindfold_wire::{
-    DecodeError, Evidence, MAX_ENVELOPE_BYTES, MerkleProof, OrderCommitment, Signature65,
+    DecodeError, Evidence, FinalizationCertificate, MAX_ENVELOPE_BYTES, MerkleProof,
+    OrderCommitment, Signature65,
+    certificate::MAX_CERTIFICATE_BYTES,
     codec::{ListReader, ListWriter, bounded},
     decode_opening, encode_opening,
 };
 
 use super::{
-    BatchLeaf, BrokenCount, BrokenFirst, BrokenLeaf, BrokenLink, ForgedCommitment,
-    MAX_OFFENCE_BYTES, Offence, Reordering, WrongOpening,
+    BatchLeaf, BrokenCount, BrokenFirst, BrokenLeaf, BrokenLink, DisownedOpening, ExecutedRoot,
+    ForgedCommitment, MAX_CHAIN, MAX_OFFENCE_BYTES, Offence, Reordering, WrongOpening,
 };
 use crate::{
     accumulator::{AccumulatorLeaf, OpeningLeaf},
@@ -26,6 +28,7 @@ const BROKEN_FIRST: u8 = 5;
 const BROKEN_COUNT: u8 = 6;
 const FORGED_COMMITMENT: u8 = 7;
 const WRONG_OPENING: u8 = 8;
+const DISOWNED_OPENING: u8 = 9;
 
 impl Offence {
     /// The canonical bytes.
@@ -78,6 +81,15 @@ impl Offence {
                     .raw(&e.opening_proof.encode())
                     .bytes(&e.envelope)
                     .bytes(&encode_opening(&e.opening));
+            }
+            Self::DisownedOpening(e) => {
+                list.int(DISOWNED_OPENING)
+                    .raw(&encode_batch(&e.batch))
+                    .raw(&encode_opening_leaf(&e.posted))
+                    .raw(&e.posted_proof.encode())
+                    .bytes(e.certified_hash.as_slice())
+                    .raw(&e.certified_proof.encode())
+                    .raw(&encode_executed(&e.executed));
             }
         }
         list.finish()
@@ -137,6 +149,14 @@ impl Offence {
                 opening_proof: MerkleProof::decode(list.raw("opening_proof")?)?,
                 envelope: list.bytes("envelope", MAX_ENVELOPE_BYTES)?.to_vec(),
                 opening: decode_opening(list.bytes("opening", MAX_MESSAGE_BYTES + 64)?)?,
+            })),
+            DISOWNED_OPENING => Self::DisownedOpening(Box::new(DisownedOpening {
+                batch: read_batch(&mut list)?,
+                posted: read_opening_leaf(&mut list)?,
+                posted_proof: MerkleProof::decode(list.raw("posted_proof")?)?,
+                certified_hash: word(&mut list, "certified_hash")?,
+                certified_proof: MerkleProof::decode(list.raw("certified_proof")?)?,
+                executed: read_executed(&mut list)?,
             })),
             form => return Err(DecodeError::UnknownType(form)),
         };
@@ -235,6 +255,35 @@ fn read_opening_leaf(list: &mut ListReader<'_>) -> Result<OpeningLeaf, DecodeErr
     };
     fields.finish()?;
     Ok(leaf)
+}
+
+/// `[state_root, opening_root, [commitment…], members, certificate]`, the certificate as the engine has it.
+fn encode_executed(executed: &ExecutedRoot) -> Vec<u8> {
+    let mut chain = ListWriter::new();
+    for commitment in &executed.chain {
+        chain.raw(&commitment.encode());
+    }
+    ListWriter::new()
+        .bytes(executed.state_root.as_slice())
+        .bytes(executed.opening_root.as_slice())
+        .raw(&chain.finish())
+        .int(executed.certificate.members)
+        .bytes(&executed.certificate.encode_engine())
+        .finish()
+}
+
+fn read_executed(list: &mut ListReader<'_>) -> Result<ExecutedRoot, DecodeError> {
+    let mut fields = list.list("executed")?;
+    let state_root = word(&mut fields, "state_root")?;
+    let opening_root = word(&mut fields, "opening_root")?;
+    let chain = fields
+        .list("chain")?
+        .items("chain", MAX_CHAIN, |items| OrderCommitment::decode(items.raw("commitment")?))?;
+    let members: u16 = fields.get("members")?;
+    let certificate = fields.bytes("certificate", MAX_CERTIFICATE_BYTES)?;
+    let certificate = FinalizationCertificate::decode_engine(certificate, members.into())?;
+    fields.finish()?;
+    Ok(ExecutedRoot { state_root, opening_root, chain, certificate })
 }
 
 fn write_link(list: &mut ListWriter, link: &BrokenLink) {

@@ -2,7 +2,7 @@
 //!
 //! Every kind names its culprit by what the culprit itself signed or posted: a leader answers for what it
 //! signed twice, a member for the shares it signed, a poster for the batch it posted. A batch is accused with
-//! its own leaves only, so nobody can be made to answer for another's.
+//! its own leaves only, so nobody can be made to answer for another's; what it is held against is certified.
 //!
 //! [`Offence::verify`] is as strict as the slasher, and for openings stricter: it wants the whole envelope and
 //! checks all of it. [`Offence::to_call`] is the slasher's call data, which it calls evidence.
@@ -10,13 +10,17 @@
 //! What a poster keeps to itself cannot be proven, but asked for: [`Challenge`].
 
 mod call;
+mod disowned;
 mod format;
 mod posted;
 
 use alloy_primitives::{Address, B256};
 use alloy_sol_types::SolCall;
-use blindfold_wire::{CheckedEnvelope, EnvelopeError, Evidence, EvidenceError, SignatureError};
+use blindfold_wire::{
+    CertificateError, CheckedEnvelope, EnvelopeError, Evidence, EvidenceError, SignatureError,
+};
 
+pub use disowned::{DisownedOpening, ExecutedRoot, MAX_CHAIN};
 pub use posted::{
     BatchLeaf, BrokenCount, BrokenFirst, BrokenLeaf, BrokenLink, ForgedCommitment, Reordering,
     WrongOpening,
@@ -41,7 +45,7 @@ pub enum OffenceKind {
     BrokenChain = 3,
     /// A poster posted a commitment with a signature that is not its leader's.
     ForgedCommitment = 4,
-    /// A poster posted an opening that does not open the envelope.
+    /// A poster posted an opening that does not open the envelope, or another than was certified.
     WrongOpening = 5,
     /// A member released shares for two commitments of one height.
     DoubleRelease = 6,
@@ -103,6 +107,9 @@ pub enum OffenceError {
     /// Everything is as it should be.
     #[error("nothing is wrong with what the evidence shows")]
     NoFault,
+    /// No quorum of the committee certified what the evidence says.
+    #[error("the evidence is not certified")]
+    NotCertified(#[from] CertificateError),
     /// What a leader or member is said to have signed proves nothing.
     #[error(transparent)]
     Signed(#[from] EvidenceError),
@@ -156,6 +163,8 @@ pub enum Offence {
     ForgedCommitment(Box<ForgedCommitment>),
     /// An opening that does not open.
     WrongOpening(Box<WrongOpening>),
+    /// An opening that is not the certified one.
+    DisownedOpening(Box<DisownedOpening>),
 }
 
 impl From<Evidence> for Offence {
@@ -180,7 +189,7 @@ impl Offence {
             | Self::BrokenFirst(_)
             | Self::BrokenCount(_) => OffenceKind::BrokenChain,
             Self::ForgedCommitment(_) => OffenceKind::ForgedCommitment,
-            Self::WrongOpening(_) => OffenceKind::WrongOpening,
+            Self::WrongOpening(_) | Self::DisownedOpening(_) => OffenceKind::WrongOpening,
         }
     }
 
@@ -210,11 +219,13 @@ impl Offence {
             Self::BrokenCount(evidence) => evidence.verify(batches)?,
             Self::ForgedCommitment(evidence) => evidence.verify(chain, batches)?,
             Self::WrongOpening(evidence) => evidence.verify(chain, batches)?,
+            Self::DisownedOpening(evidence) => evidence.verify(chain, batches)?,
         };
         Ok(Culprit { kind: self.kind(), signer })
     }
 
-    /// Call data of the slasher's function that verifies it: what L1 calls evidence, and wants in a report.
+    /// Call data of the function that verifies it, the slasher's or its poster verifier's: what L1 calls
+    /// evidence, and wants in a report.
     ///
     /// # Errors
     /// If a part has no form on L1: an envelope or point that does not decode. [`Offence::verify`] refuses
@@ -239,7 +250,7 @@ impl Challenge {
     /// Call data of the inbox's `challenge`; the bond goes with it.
     pub fn to_call(&self) -> Vec<u8> {
         sol::challengeCall {
-            b: sol::Batch::from(&self.batch),
+            b: (&self.batch).into(),
             height: self.height,
             position: self.position.unwrap_or(sol::COMMITMENT),
         }
@@ -249,7 +260,7 @@ impl Challenge {
     /// Call data of the inbox's `failReveal`, for when nobody showed it in time.
     pub fn to_fail_call(&self) -> Vec<u8> {
         sol::failRevealCall {
-            b: sol::Batch::from(&self.batch),
+            b: (&self.batch).into(),
             height: self.height,
             position: self.position.unwrap_or(sol::COMMITMENT),
         }

@@ -275,15 +275,15 @@ pub(crate) fn opens(chain: &ChainRules, envelope: &CheckedEnvelope, opening: &Op
     }
 }
 
-fn linked(holds: bool) -> Result<(), OffenceError> {
+pub(super) fn linked(holds: bool) -> Result<(), OffenceError> {
     if holds { Ok(()) } else { Err(OffenceError::Unlinked) }
 }
 
-fn guilty(batch: &Batch, wrong: bool) -> Result<Address, OffenceError> {
+pub(super) fn guilty(batch: &Batch, wrong: bool) -> Result<Address, OffenceError> {
     if wrong { Ok(batch.poster) } else { Err(OffenceError::NoFault) }
 }
 
-fn accepted(batches: &dyn PostedBatches, batch: &Batch) -> Result<(), OffenceError> {
+pub(super) fn accepted(batches: &dyn PostedBatches, batch: &Batch) -> Result<(), OffenceError> {
     match batches.batch_hash(batch.index) {
         Some(hash) if hash == batch.hash() => Ok(()),
         _ => Err(OffenceError::UnknownBatch),
@@ -296,8 +296,13 @@ fn names(
     commitment: &OrderCommitment,
     digest: B256,
 ) -> Result<(), OffenceError> {
-    if commitment.chain_id != chain.chain_id() || commitment.settlement != chain.settlement() {
-        return Err(OffenceError::WrongChain);
-    }
+    ours(chain, commitment)?;
     linked(commitment.digest() == digest)
+}
+
+/// The commitment is of this chain.
+pub(super) fn ours(chain: &ChainRules, commitment: &OrderCommitment) -> Result<(), OffenceError> {
+    let same =
+        commitment.chain_id == chain.chain_id() && commitment.settlement == chain.settlement();
+    if same { Ok(()) } else { Err(OffenceError::WrongChain) }
 }

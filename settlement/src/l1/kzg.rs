@@ -51,11 +51,34 @@ pub fn check_blobs(blobs: &[Blob], hashes: &[B256]) -> Result<(), L1Error> {
     Ok(())
 }
 
-/// Commitments and cell proofs (EIP-7594) for blobs, as a type-3 transaction carries them.
+/// Commitments and cell proofs (EIP-7594) for blobs, as a type-3 transaction carries them. Takes some 100 ms a blob.
 ///
 /// # Errors
 /// [`L1Error::BadBlob`] if a field element is not below the modulus.
 pub fn seal_blobs(blobs: Vec<Blob>) -> Result<BlobTransactionSidecarEip7594, L1Error> {
     BlobTransactionSidecarEip7594::try_from_blobs_with_settings(blobs, settings())
         .map_err(|error| L1Error::BadBlob(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::blobs;
+
+    #[test]
+    fn hashes_are_those_of_the_sidecar() {
+        let packed = blobs::pack(&[7; 200]).unwrap();
+        let sidecar = seal_blobs(packed.clone()).unwrap();
+        let hashes: Vec<_> = sidecar.versioned_hashes().collect();
+        assert_eq!(hashes, [blob_hash(&packed[0]).unwrap()]);
+        assert_eq!(hashes[0][0], 1);
+        assert_eq!(sidecar.cell_proofs.len(), 128);
+        assert!(check_blobs(&packed, &hashes).is_ok());
+        assert!(check_blobs(&packed, &[]).is_err());
+        assert!(check_blobs(&blobs::pack(&[8; 200]).unwrap(), &hashes).is_err());
+        let mut over = packed[0];
+        over[0] = 0xff;
+        assert!(matches!(blob_hash(&over), Err(L1Error::BadBlob(_))));
+        assert!(matches!(seal_blobs(vec![over]), Err(L1Error::BadBlob(_))));
+    }
 }

@@ -8,7 +8,7 @@ use crate::{
     codec::{Payer, PostedItem},
     derive::{DerivedHeight, FaultKind, ForcedHashes, InboxChecked, Place, Start, derive},
     evidence::OffenceKind,
-    find::{Posted, Revealed, find},
+    find::{Executed, Posted, Revealed, find},
     testkit::{KINDS, Kind, TestHistory},
 };
 
@@ -198,7 +198,7 @@ proptest! {
     fn honest_histories_come_back_and_yield_nothing(
         seed in any::<u64>(),
         shape in prop::collection::vec(
-            prop::collection::vec(prop::sample::select(KINDS.to_vec()), 0..4),
+            prop::collection::vec(prop::sample::select([&KINDS[..], &[Kind::Fitting]].concat()), 0..4),
             1..5,
         ),
         cuts in prop::collection::vec(1usize..4, 4),
@@ -232,11 +232,18 @@ proptest! {
             let derived = derive(&rules, &at, &post.header, &data, &InboxChecked, 2);
             check(&history, from, &derived.unwrap());
             let revealed = Revealed::default();
+            let states = history.heights.iter().map(|known| known.opened.height());
+            let states = states.map(|height| (height, history.state_root(height))).collect();
+            let above: Vec<_> = history.heights[end + 1..]
+                .iter()
+                .map(|known| known.opened.certified().clone())
+                .collect();
             let posted = Posted {
                 header: &post.header,
                 previous: previous.as_ref(),
                 data: Some(&data),
                 revealed: &revealed,
+                executed: Executed { state_roots: &states, above: &above },
             };
             prop_assert_eq!(find(&rules, &at, &posted, &history.heights[range]), Ok(Vec::new()));
             at = at.after(&post.header);

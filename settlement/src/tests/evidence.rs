@@ -9,7 +9,7 @@ use blindfold_wire::{
     share_proof, shares_root,
 };
 
-use super::{CHAIN, HISTORY, Post, mutations, poster, start};
+use super::{CHAIN, HISTORY, Post, executed, mutations, poster, start};
 use crate::{
     batch::Batch,
     evidence::{MAX_OFFENCE_BYTES, Offence, OffenceError, OffenceKind},
@@ -25,15 +25,25 @@ static EVIDENCE: LazyLock<Vec<(Offence, Vec<Batch>)>> = LazyLock::new(|| {
         let post = &mutation.post;
         let revealed = Revealed::default();
         let data = mutation.data.as_deref();
-        let posted = Posted { header: &post.header, previous: None, data, revealed: &revealed };
+        let posted = Posted {
+            header: &post.header,
+            previous: None,
+            data,
+            revealed: &revealed,
+            executed: executed(),
+        };
         for finding in find(&CHAIN, &start(), &posted, &HISTORY.heights).unwrap_or_default() {
             let Finding::Proven(offence) = finding else { continue };
-            let opened = matches!(
-                &offence,
-                Offence::WrongOpening(e)
-                    if matches!(e.opening, blindfold_wire::Opening::Opened { .. })
-            );
-            if forms.insert((std::mem::discriminant(&offence), opened)) {
+            // Of these there is more than one sort.
+            let sort = match &offence {
+                Offence::WrongOpening(e) => match &e.opening {
+                    blindfold_wire::Opening::Opened { .. } => 0,
+                    blindfold_wire::Opening::Undecryptable { .. } => 1,
+                },
+                Offence::DisownedOpening(e) => e.executed.chain.len(),
+                _ => 0,
+            };
+            if forms.insert((std::mem::discriminant(&offence), sort)) {
                 all.push((offence, vec![post.header.clone()]));
             }
         }
@@ -202,6 +212,12 @@ fn honest_batches_cannot_be_accused() {
                 e.opening = known.opening.clone();
                 (_, e.opening_proof) = post.trees().prove_opening(index).unwrap();
             }
+            Offence::DisownedOpening(e) => {
+                let (height, position) = (e.posted.height as usize - 1, e.posted.position as usize);
+                let index = post.index(height, position) as u32;
+                e.batch = post.header.clone();
+                (e.posted, e.posted_proof) = post.trees().prove_opening(index).unwrap();
+            }
         }
         assert_eq!(claim.verify(&CHAIN, &honest), Err(OffenceError::NoFault), "{claim:?}");
     }
@@ -232,6 +248,12 @@ fn calls_are_those_of_the_slasher() {
                 let decoded = sol::verifyWrongOpeningCall::abi_decode(&call).unwrap();
                 let id = blindfold_wire::Envelope::decode(&e.envelope).unwrap().id();
                 assert_eq!(keccak256(&decoded.e.envelope.preimage), id);
+                decoded.abi_encode()
+            }
+            Offence::DisownedOpening(e) => {
+                let decoded = sol::verifyDisownedOpeningCall::abi_decode(&call).unwrap();
+                assert_eq!(decoded.e.chain.len(), e.executed.chain.len());
+                assert_eq!(decoded.e.certifiedHash, e.certified_hash);
                 decoded.abi_encode()
             }
             _ => call.clone(),

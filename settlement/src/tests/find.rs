@@ -3,19 +3,30 @@
 use std::collections::BTreeSet;
 
 use super::{
-    CHAIN, HISTORY, Post,
+    CHAIN, HISTORY, Post, executed,
     mutations::{self, Outcome},
     poster, start,
 };
 use crate::{
+    accumulator::OpeningLeaf,
     batch::Batch,
+    codec::PostedItem,
     evidence::{BatchLeaf, Offence, OffenceKind},
-    find::{FindError, Finding, Posted, Revealed, check_rules, find},
+    find::{Executed, FindError, Finding, MAX_PROVEN, Posted, Revealed, check_rules, find},
     testkit::{Kind, TestHistory},
 };
 
 fn findings(post: &Post, data: Option<&[u8]>, revealed: &Revealed) -> Vec<Finding> {
-    let posted = Posted { header: &post.header, previous: None, data, revealed };
+    findings_by(post, data, revealed, executed())
+}
+
+fn findings_by(
+    post: &Post,
+    data: Option<&[u8]>,
+    revealed: &Revealed,
+    executed: Executed<'_>,
+) -> Vec<Finding> {
+    let posted = Posted { header: &post.header, previous: None, data, revealed, executed };
     find(&CHAIN, &start(), &posted, &HISTORY.heights).unwrap()
 }
 
@@ -59,8 +70,16 @@ fn every_single_mutation_is_refused_or_found() {
                 assert_eq!((challenge.height, challenge.position), (*height, *position), "{name}");
                 assert!(!challenge.to_call().is_empty() && !challenge.to_fail_call().is_empty());
             }
-            Outcome::Unprovable => {
-                assert!(matches!(findings[..], [Finding::Unprovable { height: 1, position: 0 }]));
+            Outcome::Disowned(height, position) => {
+                let [Finding::Proven(Offence::DisownedOpening(e))] = &findings[..] else {
+                    panic!("{name}: {findings:?}")
+                };
+                assert_eq!((e.posted.height, e.posted.position), (*height, *position), "{name}");
+                // Who has not executed the heights knows where to look, and when.
+                let data = mutation.data.as_deref();
+                let blind = findings_by(post, data, &Revealed::default(), Executed::UNKNOWN);
+                let (height, position, certified_at) = (*height, *position, height + 2);
+                assert_eq!(blind, [Finding::Unproven { height, position, certified_at }], "{name}");
             }
             Outcome::Refused(_) => {}
         }
@@ -178,7 +197,13 @@ fn sign_with_other_nonce(
 fn a_history_of_other_heights_is_refused() {
     let post = Post::all();
     let revealed = Revealed::default();
-    let posted = Posted { header: &post.header, previous: None, data: None, revealed: &revealed };
+    let posted = Posted {
+        header: &post.header,
+        previous: None,
+        data: None,
+        revealed: &revealed,
+        executed: executed(),
+    };
     for heights in [&HISTORY.heights[1..], &HISTORY.heights[..4], &[]] {
         assert_eq!(find(&CHAIN, &start(), &posted, heights), Err(FindError::History));
     }
@@ -201,6 +226,7 @@ fn a_batch_above_another_commitment_is_proven() {
         previous: Some(&previous),
         data: Some(&data),
         revealed: &revealed,
+        executed: Executed::UNKNOWN,
     };
     let findings = find(&rules, &at, &posted, &history.heights[1..]).unwrap();
     let [Finding::Proven(offence @ Offence::BrokenFirst(_))] = &findings[..] else {
@@ -208,4 +234,100 @@ fn a_batch_above_another_commitment_is_proven() {
     };
     let batches: Vec<Batch> = vec![post.header.clone()];
     assert_eq!(offence.verify(&rules, &batches).unwrap().signer, poster(&history));
+}
+
+/// What a poster that shows whatever it can is proven guilty of, or the place where it can show nothing.
+fn audit(post: &Post, data: Option<&[u8]>) -> Result<BTreeSet<OffenceKind>, (u64, Option<u32>)> {
+    let mut revealed = Revealed::default();
+    let mut asked = Vec::new();
+    loop {
+        let findings = findings(post, data, &revealed);
+        let [Finding::Ask { challenge, .. }] = &findings[..] else {
+            return Ok(proven(post, &findings));
+        };
+        let place = (challenge.height, challenge.position);
+        assert!(!asked.contains(&place), "asked twice: {place:?}");
+        asked.push(place);
+        let index = post.header.index_of(challenge.height).unwrap();
+        let (leaf, proof) = post.trees().prove_height(index).unwrap();
+        let known = &HISTORY.heights[index as usize];
+        let Some(position) = challenge.position else {
+            if leaf.digest != known.signed.digest() {
+                return Err(place);
+            }
+            let at = BatchLeaf { leaf, proof };
+            revealed.heights.insert(index, (at, known.signed.signature));
+            continue;
+        };
+        let item = &known.opened.items()[position as usize];
+        let id = item.envelope.id();
+        let expected = OpeningLeaf::of(challenge.height, position, id, &item.opening);
+        let at = leaf.offset + position;
+        match post.trees().prove_opening(at) {
+            Some((leaf, proof)) if leaf == expected => {
+                revealed.openings.insert(at, (leaf, proof, item.opening.clone()));
+            }
+            _ => return Err(place),
+        }
+    }
+}
+
+/// Whoever asks what it is told to ask comes to an end: nothing is asked for twice, and whatever a poster hides is
+/// proven or cannot be shown.
+#[test]
+fn asking_comes_to_an_end() {
+    let honest = Post::all();
+    let data = honest.bytes();
+    assert_eq!(audit(&honest, Some(&data)), Ok(BTreeSet::new()));
+    assert_eq!(audit(&honest, None), Ok(BTreeSet::new()), "the roots say what belongs there");
+
+    // Leaves exchanged, which no data shows: everything below is asked for and shown, they cannot be.
+    let mut post = Post::all();
+    let index = post.index(3, 4);
+    post.openings.swap(index, index + 1);
+    let post = post.seal();
+    for data in [Some(&data[..]), None] {
+        assert_eq!(audit(&post, data), Err((4, Some(4))));
+    }
+
+    // A leaf more than there are openings: every one that is asked for is right, and their proofs show it.
+    let mut post = Post::all();
+    post.openings.push(post.openings[0]);
+    let mut post = post.seal();
+    post.header.opening_count -= 1;
+    assert_eq!(audit(&post, Some(&data)), Ok(BTreeSet::from([OffenceKind::BrokenChain])));
+
+    // A garbled opening in the data, and right leaves: it is shown, and then there is nothing more.
+    let mut garbled = Post::all();
+    if let PostedItem::Opened(opened) = &mut garbled.data.heights[3].items[1] {
+        opened.seed[0] ^= 1;
+    }
+    assert_eq!(audit(&honest, Some(&garbled.bytes())), Ok(BTreeSet::new()));
+}
+
+/// A poster that gets everything wrong does not make its auditor compute a proof for each.
+#[test]
+fn enough_proofs_are_enough() {
+    let history = TestHistory::with_heights(31, &[&[Kind::EtherTransfer; MAX_PROVEN + 8]]);
+    let (rules, at) = (super::chain(&history), super::Start::of_chain(&history.committee.genesis));
+    let mut post = Post::honest(&history, 0..1, &at);
+    let items = history.heights[0].opened.items();
+    for (leaf, item) in post.openings.iter_mut().zip(items) {
+        let tale = blindfold_wire::Opening::Opened { seed: [3; 32], message: b"tale".to_vec() };
+        *leaf = OpeningLeaf::of(1, leaf.position, item.envelope.id(), &tale);
+        let index = leaf.position as usize;
+        post.data.heights[0].items[index] = PostedItem::new(&item.envelope, &tale);
+    }
+    let post = post.seal();
+    let (data, revealed) = (post.bytes(), Revealed::default());
+    let posted = Posted {
+        header: &post.header,
+        previous: None,
+        data: Some(&data),
+        revealed: &revealed,
+        executed: Executed::UNKNOWN,
+    };
+    let findings = find(&rules, &at, &posted, &history.heights).unwrap();
+    assert_eq!(findings.len(), MAX_PROVEN);
+    assert!(findings.iter().all(|finding| matches!(finding, Finding::Proven(_))));
 }

@@ -1,14 +1,20 @@
 //! Batches from end to end: posted, derived, garbled, found, proven.
 
+mod batch;
+mod contracts;
 mod derive;
+mod disowned;
 mod evidence;
 mod find;
 mod mutations;
 
-use std::sync::{Arc, LazyLock};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, LazyLock},
+};
 
 use alloy_primitives::{Address, B256};
-use blindfold_wire::{MerkleProof, Opening, OrderCommitment};
+use blindfold_wire::{Certified, MerkleProof, Opening, OrderCommitment};
 
 use crate::{
     accumulator::{AccumulatorLeaf, OpeningLeaf, Trees},
@@ -16,17 +22,38 @@ use crate::{
     blobs,
     codec::{self, BatchData},
     derive::{ChainRules, Start},
+    find::Executed,
     testkit::{KINDS, Kind, TestHistory},
 };
 
-/// Five heights: every kind of envelope, none, one, six, every kind. They share a sealing, so they are made
-/// once.
-static HISTORY: LazyLock<TestHistory> = LazyLock::new(|| {
-    TestHistory::with_heights(
-        11,
-        &[&KINDS, &[], &[Kind::EtherTransfer], &[Kind::TokenTransfer; 6], &KINDS],
-    )
+/// Every kind of envelope, none, two, six, every kind.
+const HEIGHTS: [&[Kind]; 5] =
+    [&KINDS, &[], &[Kind::EtherTransfer, Kind::Fitting], &[Kind::TokenTransfer; 6], &KINDS];
+
+/// The account that seals [`Kind::Fitting`], at position 1 of the third height.
+const FITTING: u64 = 12;
+
+/// Five heights. They share a sealing, so they are made once.
+static HISTORY: LazyLock<TestHistory> = LazyLock::new(|| TestHistory::with_heights(11, &HEIGHTS));
+
+/// What is certified above them: three heights, the first of them by its child.
+static ABOVE: LazyLock<Vec<Certified<OrderCommitment>>> = LazyLock::new(|| {
+    let mut longer = TestHistory::with_heights(11, &HEIGHTS);
+    for _ in 0..3 {
+        longer.push(&[]);
+    }
+    longer.certify_by_child(5);
+    longer.heights[5..].iter().map(|height| height.opened.certified().clone()).collect()
 });
+
+/// Their state roots.
+static STATES: LazyLock<BTreeMap<u64, B256>> =
+    LazyLock::new(|| (1..=5).map(|height| (height, HISTORY.state_root(height))).collect());
+
+/// All that is known of their execution.
+fn executed() -> Executed<'static> {
+    Executed { state_roots: &STATES, above: &ABOVE }
+}
 
 static CHAIN: LazyLock<ChainRules> = LazyLock::new(|| chain(&HISTORY));
 

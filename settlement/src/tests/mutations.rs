@@ -3,7 +3,7 @@
 use alloy_primitives::B256;
 use blindfold_wire::{Opening, Signature65, order_root};
 
-use super::{HISTORY, Post, start};
+use super::{FITTING, HISTORY, Post, start};
 use crate::{
     accumulator::{AccumulatorLeaf, OpeningLeaf, signature_hash},
     codec::PostedItem,
@@ -22,8 +22,8 @@ pub(super) enum Outcome {
     Proven(OffenceKind),
     /// It is asked for at this place.
     Asked(u64, Option<u32>),
-    /// Nobody can prove it.
-    Unprovable,
+    /// It is proven by what the committee certified of this place, and by nothing else.
+    Disowned(u64, u32),
 }
 
 /// A name, the batch that results, whether its data is published, and what must come of it.
@@ -184,12 +184,23 @@ fn openings() -> Vec<Mutation> {
     let other_secret = HISTORY.secret(&certified(0, 1).envelope);
     let undecryptable = |secret| Opening::Undecryptable { secret };
     open_as("called undecryptable", (0, 0), undecryptable(other_secret), wrong.clone());
+    // L1 finds nothing wrong with a right secret, nor with an opening that leads to the right u.
     open_as(
         "called undecryptable, right secret",
         (0, 0),
         undecryptable(secret),
-        Outcome::Unprovable,
+        Outcome::Disowned(1, 0),
     );
+    for (name, (height, position)) in [
+        ("called undecryptable, right secret, certified by the height above's child", (3, 2)),
+        ("called undecryptable, right secret, in the last height", (4, 1)),
+    ] {
+        let secret = HISTORY.secret(&certified(height, position).envelope);
+        let outcome = Outcome::Disowned(height as u64 + 1, position as u32);
+        open_as(name, (height, position), undecryptable(secret), outcome);
+    }
+    let tale = HISTORY.fitting(FITTING);
+    open_as("opened as what fits u", (2, 1), tale, Outcome::Disowned(3, 1));
 
     // The last kind is undecryptable.
     let secret = HISTORY.secret(&certified(0, 10).envelope);

@@ -5,12 +5,14 @@ mod conduct;
 mod forced;
 mod progress;
 mod secrecy;
+mod stake;
 
 pub use agreement::{p2, p5};
 pub use conduct::{capture, honesty};
 pub use forced::{p6_deadline, p6_due};
 pub use progress::{PATIENCE_MS, RECOVERY_MS, RETURN_MS, liveness, recovery};
 pub use secrecy::{p1_ground, p1_secrecy};
+pub use stake::stake;
 
 use crate::observation::Observation;
 use std::fmt;
@@ -35,6 +37,8 @@ pub enum Property {
     Honesty,
     /// Whoever breaks the protocol in a way that it promises to catch is caught.
     Capture,
+    /// Nothing that honest members send or would post can take their stake.
+    Stake,
 }
 
 /// A property that does not hold, and where.
@@ -57,7 +61,7 @@ type Check = fn(&Observation) -> Vec<String>;
 
 /// Checks all properties.
 pub fn check(world: &Observation) -> Vec<Violation> {
-    let properties: [(Property, Check); 10] = [
+    let properties: [(Property, Check); 11] = [
         (Property::P1, p1_secrecy),
         (Property::P1, p1_ground),
         (Property::P2, p2),
@@ -68,6 +72,7 @@ pub fn check(world: &Observation) -> Vec<Violation> {
         (Property::Recovery, recovery),
         (Property::Honesty, honesty),
         (Property::Capture, capture),
+        (Property::Stake, stake),
     ];
     properties
         .into_iter()

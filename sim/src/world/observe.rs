@@ -5,6 +5,7 @@ use crate::{
     observation::{Accusation, Expected, MemberView, Observation, accusations, replay},
     plan::{MEMBERS, Mutation},
     scenario::Proof,
+    stake,
 };
 use blindfold_node::member::records::Records;
 use blindfold_ordering::engine::Identity;
@@ -64,6 +65,14 @@ impl World<'_> {
             |identity: &Identity| self.identities.iter().position(|other| other == identity);
         let blocked = self.oracle.blocked().await.expect("the network runs");
         let hidden = self.plan.mutation == Some(Mutation::HiddenAdversary);
+        let honest: Vec<_> = self
+            .shared
+            .iter()
+            .enumerate()
+            .filter(|(member, _)| self.plan.is_honest(*member))
+            .filter_map(|(member, shared)| Some((member, Arc::clone(shared.as_ref()?))))
+            .collect();
+        let (signed, mut random) = (self.observer.signed(), self.plan.random(8));
         Observation {
             quorum: quorum(MEMBERS),
             threshold: self.genesis.committee.threshold as usize,
@@ -89,6 +98,7 @@ impl World<'_> {
                     admitted: admitted.clone().map(|_| ()),
                 })
                 .collect(),
+            stake: stake::examine(&self.genesis, &signed, &honest, &mut random),
             blocked: blocked
                 .iter()
                 .filter_map(|(one, other)| Some((index_of(one)?, index_of(other)?)))

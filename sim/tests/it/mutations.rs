@@ -60,10 +60,10 @@ fn one_eager_member_is_noticed_and_opens_nothing() {
 }
 
 #[test]
-fn proof_against_a_member_that_counts_as_honest_breaks_honesty() {
+fn proof_against_a_member_that_counts_as_honest_breaks_honesty_and_stake() {
     let plan = Plan::new(HONEST_SEED).with_adversary(AdversaryKind::GarbageShares);
     let (_, properties) = broken(plan, Mutation::HiddenAdversary);
-    assert_eq!(properties, BTreeSet::from([Property::Honesty]));
+    assert_eq!(properties, BTreeSet::from([Property::Honesty, Property::Stake]));
 }
 
 /// Of all that is caught, this alone needs the gossip: each member has seen one order only.
@@ -141,6 +141,9 @@ fn lie(world: &mut Observation, kind: AdversaryKind) {
         if let Some(proof) = kind.proof() {
             accuse(world, by, proof, Ok(3));
         }
+    }
+    if let Some(Proof::Evidence(offence)) = kind.proof() {
+        world.stake.proven.insert((offence, 3));
     }
 }
 
@@ -330,6 +333,16 @@ const CHANGES: &[(&str, Property, Change)] = &[
     ("the adversary does nothing", Property::Capture, |world| {
         lie(world, AdversaryKind::SilentShares);
         world.deeds = 0;
+    }),
+    ("an honest member can be proven guilty", Property::Stake, |world| {
+        world.stake.proven.insert(("double_release", 2));
+    }),
+    ("an auditor suspects an honest batch", Property::Stake, |world| {
+        world.stake.doubted.push("a batch".to_owned());
+    }),
+    ("nothing that was sent proves what the adversary did", Property::Stake, |world| {
+        lie(world, AdversaryKind::GarbageShares);
+        world.stake.proven.clear();
     }),
     ("an honest member is cut off", Property::Honesty, |world| world.blocked.push((0, 1))),
 ];

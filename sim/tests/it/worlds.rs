@@ -5,7 +5,7 @@ use crate::run;
 use blindfold_sim::{
     observation::Observation,
     observer::Said,
-    plan::{AdversaryKind, ENVELOPES_PER_WALLET, Fault, Plan, SCENARIOS, WALLETS},
+    plan::{AdversaryKind, ENVELOPES_PER_WALLET, Fault, MEMBERS, Plan, SCENARIOS, WALLETS},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -50,6 +50,9 @@ fn has_something_to_judge(world: &Observation) {
     assert!(forced().count() as u64 >= world.l1.awaited);
     let kinds: BTreeSet<u8> = forced().map(|item| item.kind).collect();
     assert_eq!(kinds, BTreeSet::from([0, 1, 2, 3, 4, 9]));
+    // All that honest members signed was offered to the slasher, and all that they would post.
+    let stake = &world.stake;
+    assert!(stake.commitments > 0 && stake.bundles >= world.threshold && stake.batches > 1);
     let ended = up.heights.values().filter_map(|view| view.forced.verdicts.as_ref());
     assert!(ended.map(Vec::len).sum::<usize>() as u64 >= world.l1.awaited);
 }
@@ -70,6 +73,34 @@ seeds! {
     seed_05 = 5, seed_06 = 6, seed_07 = 7, seed_08 = 8, seed_09 = 9,
     seed_10 = 10, seed_11 = 11, seed_12 = 12, seed_13 = 13, seed_14 = 14,
     seed_15 = 15, seed_16 = 16, seed_17 = 17, seed_18 = 18, seed_19 = 19,
+}
+
+/// Members that crash and are back before anyone misses them, so that they lead, vote and release where they did
+/// before: whatever they signed, they sign nothing that goes against it.
+fn comes_back_within_its_view(seed: u64) {
+    let plan = Plan::new(seed * SCENARIOS);
+    let (member, at_ms) = (seed as usize % MEMBERS, 250 + seed * 173 % 3_000);
+    let back_ms = at_ms + 10;
+    let fault = match seed % 5 {
+        0 => Fault::RestartAll { at_ms, back_ms },
+        _ => Fault::Restart { member, at_ms, back_ms },
+    };
+    let outcome = run(&Plan { fault, adversary: None, ..plan });
+    let lines: Vec<String> = outcome.violations.iter().map(ToString::to_string).collect();
+    assert!(lines.is_empty(), "{}\n  {}", outcome.plan, lines.join("\n  "));
+    has_something_to_judge(&outcome.observation);
+}
+
+#[test]
+fn members_that_come_back_within_their_view_sign_nothing_else() {
+    (0..5).for_each(comes_back_within_its_view);
+}
+
+/// Run by `make test-slow`.
+#[test]
+#[ignore = "a minute"]
+fn many_members_that_come_back_within_their_view_sign_nothing_else() {
+    (5..60).for_each(comes_back_within_its_view);
 }
 
 /// One that leaves out forced items and a payer: both come through by the others, in time.

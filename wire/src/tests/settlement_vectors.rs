@@ -95,6 +95,15 @@ mod sol {
             bytes32 openingHash;
             uint256[2] secretRoot;
         }
+        struct ForcedExample {
+            uint8 kind;
+            address sender;
+            bytes data;
+            address to;
+            uint256 amount;
+            bytes32 item;
+            bytes32 rolled;
+        }
         struct ShareExample {
             bytes32[3] good;
             bytes32[3] torsion;
@@ -499,6 +508,42 @@ fn leaf_examples() -> Value {
     })
 }
 
+/// Items of every kind in one queue. The data of deposits and repayments is not made here: it is what
+/// [`ForcedItem::credit`] reads as the address and amount given.
+fn forced_examples() -> Vec<Value> {
+    let (user, poster) = (Address::repeat_byte(0x61), Address::repeat_byte(0x62));
+    let to = Address::repeat_byte(0x63);
+    let ether = U256::from(10u64.pow(18));
+    let credit = |to: Address, wei: U256| [&to[..], &wei.to_be_bytes::<32>()].concat();
+    let items = [
+        (ForcedKind::Sealed, user, vec![ENVELOPE_TYPE, 0xc0, 1, 2, 3], None),
+        (ForcedKind::Deposit, user, credit(to, ether), Some((to, ether))),
+        (ForcedKind::EscrowDeposit, user, credit(to, U256::from(1)), Some((to, U256::from(1)))),
+        (ForcedKind::Plain, poster, vec![0x5a; forced::MAX_FORCED_DATA_BYTES], None),
+        (ForcedKind::Reimbursement, poster, credit(poster, ether >> 9), Some((poster, ether >> 9))),
+        (ForcedKind::EscrowDeposit, to, credit(user, ether << 20), Some((user, ether << 20))),
+        (ForcedKind::Plain, user, vec![0], None),
+    ];
+    let mut rolled = B256::ZERO;
+    let examples = (0u64..).zip(items).map(|(index, (kind, sender, data, expected))| {
+        let item = ForcedItem { index, kind: kind as u8, sender, data: data.into() };
+        assert_eq!(item.credit(), expected);
+        rolled = forced::roll(rolled, item.hash());
+        let (to, amount) = expected.unwrap_or_default();
+        let example = sol::ForcedExample {
+            kind: item.kind,
+            sender,
+            data: item.data.clone(),
+            to,
+            amount,
+            item: item.hash(),
+            rolled,
+        };
+        text(example.abi_encode())
+    });
+    examples.collect()
+}
+
 fn vectors() -> Value {
     let four = new_committee(4);
     let (undecryptable, share) = undecryptable_example(&four);
@@ -514,6 +559,7 @@ fn vectors() -> Value {
         "undecryptable": undecryptable,
         "share": share,
         "bundle": bundle_example(&four),
+        "forced": forced_examples(),
         "tries": trie_examples(),
         "withdrawal": withdrawal_example(),
     })

@@ -16,7 +16,7 @@ use blindfold_settlement::{
     codec::{self, PostedHeight},
     derive::{ChainRules, DerivedItem, Start, commitment_of, rebuild_all},
     evidence::Offence,
-    find::{Finding, Posted, Revealed, find},
+    find::{Executed, Finding, Posted, Revealed, find},
 };
 use blindfold_wire::{
     Certified, CheckedEnvelope, FinalizationCertificate, Genesis, OpenedBatch, OrderCommitment,
@@ -65,6 +65,7 @@ impl Auditor {
             previous: self.batches.last(),
             data: Some(&read.data),
             revealed: &revealed,
+            executed: Executed::UNKNOWN,
         };
         let findings = find(&self.chain, &self.start, &posted, &history)?;
         self.start = self.start.after(&read.header);
@@ -73,7 +74,7 @@ impl Auditor {
             .into_iter()
             .filter_map(|finding| match finding {
                 Finding::Proven(offence) => Some(offence),
-                Finding::Ask { .. } | Finding::Unprovable { .. } => None,
+                Finding::Ask { .. } | Finding::Unproven { .. } => None,
             })
             .collect())
     }

@@ -187,7 +187,7 @@ impl DevL1 {
             }
         };
         let table = leader_table(genesis)?;
-        let creations = deploy::creations(&self.plan, genesis, table.signers(), &params)?;
+        let creations = deploy::creations(&self.plan, genesis, &table, &params)?;
         let pause = Sleep(Duration::from_millis(100));
         let funding = Funding { stake_wei: U256::from(STAKE_WEI), gas_wei: U256::from(GAS_WEI) };
         self.runtime.block_on(async {

@@ -6,6 +6,7 @@ use blindfold_wire::{Block, SigningKey, merkle, testkit::TestCommittee};
 
 use super::{Bench, Miner};
 use crate::{
+    accumulator::LeaderTable,
     bindings::{BatchInbox, Bridge, ForcedQueue, StakeVault},
     deploy::{self, Addresses, DeploymentPlan, Funding, L1Params},
     l1::{SendFault, blob_hash, fault, seal_blobs},
@@ -35,10 +36,10 @@ async fn deployment(bench: &mut Bench<'_>) -> Settlement {
         genesis.settlement = plan.settlement_address();
     });
     let (genesis, key) = (&committee.genesis, bench.keys[0].clone());
-    let schedule: Vec<Address> =
-        genesis.committee.members.iter().map(|member| member.signer).collect();
+    let leaders = genesis.committee.members.iter().map(|member| member.signer).collect();
+    let leaders = LeaderTable::new(leaders).expect("there are members");
     let params = L1Params { min_stake_wei: U256::from(1_000), ..L1Params::development() };
-    let creations = deploy::creations(&plan, genesis, &schedule, &params).expect("they fit");
+    let creations = deploy::creations(&plan, genesis, &leaders, &params).expect("they fit");
     let pause = Miner(bench.l1);
 
     // A crash after three of them.

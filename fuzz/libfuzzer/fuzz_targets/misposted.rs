@@ -1,0 +1,3 @@
+#![no_main]
+
+blindfold_fuzz_libfuzzer::fuzz!("misposted");
