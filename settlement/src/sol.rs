@@ -188,6 +188,8 @@ sol! {
 
     function challenge(Batch b, uint64 height, uint32 position) external payable;
     function failReveal(Batch b, uint64 height, uint32 position) external;
+    function revealCommitment(Batch b, uint32 position, AccumulatorLeaf leaf, MerkleProof proof, OrderCommitment commitment, Signature signature) external;
+    function revealOpening(Batch b, uint32 position, AccumulatorLeaf leaf, MerkleProof leafProof, SealedEnvelope envelope, Opening opening, MerkleProof openingProof) external;
 }
 
 impl From<&batch::Batch> for Batch {

@@ -1,33 +1,42 @@
-//! Posts batches: the effects around `settlement::poster`, which decides.
+//! Answers challenges and posts batches: the effects around `settlement::poster`, which decides.
 //!
 //! One transaction at a time. It is stored, with fsync, before it is sent; after a restart it is found, looked for
 //! on L1, and sent again or given up by the same rules as without the restart. The account's nonce, the inbox's
 //! chain of hashes and this one row are all the state there is.
 
-use super::{Contracts, SettlementError, contract_error, rows::PendingRow, transport};
+use super::{
+    Contracts, SettlementError, answers,
+    challenges::Challenges,
+    contract_error,
+    drafts::{Built, draft},
+    rows::{PendingRow, PostedRow},
+    sending::{CALL_GAS, cancelled, gas_limit, sign},
+    transport,
+};
 use crate::{
     config::SettlementConfig,
     member::{MemberError, Shared},
     metrics,
     store::{Durability, Family, Store},
 };
-use alloy_consensus::{SignableTransaction as _, TxEip1559, TxEip4844, TxEip4844WithSidecar};
-use alloy_eips::{BlockNumberOrTag, eip2718::Encodable2718 as _};
-use alloy_network::TxSignerSync as _;
-use alloy_primitives::{Address, B256, Bytes, TxKind, U256};
+use alloy_eips::BlockNumberOrTag;
+use alloy_primitives::{Address, B256, Bytes, U256};
 use alloy_provider::Provider as _;
+use alloy_rpc_types_eth::TransactionRequest;
 use alloy_sol_types::SolCall as _;
 use blindfold_settlement::{
-    batch::{BatchBuilder, Draft, Limits, PushError},
+    batch::Limits,
     bindings::BatchInbox,
     blobs,
     l1::{L1Signer, SendFault, SharedL1, fault},
-    poster::{Bid, Carriage, Fate, Policy, Prices, Rotation, Sent, Step, View, step},
+    poster::{Bid, Carriage, Fate, Policy, Prices, Purpose, Rotation, Sent, Step, View, step},
     posting,
+    reveal::{OpenChallenge, Turns},
 };
-use blindfold_wire::{OpenedBatch, SigningKey};
+use blindfold_wire::SigningKey;
 use commonware_runtime::Clock;
 use std::{
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -35,18 +44,14 @@ use tracing::{debug, error, info, warn};
 
 /// Key of the one row of [`Family::Posting`].
 const PENDING: &[u8] = b"pending";
-/// Gas of a call of `postBatch` beside its data, about: the pairing, the proof, the storage.
-const CALL_GAS: u64 = 450_000;
-/// Gas that is never asked for: the cap of a transaction (EIP-7825).
-const MAX_TRANSACTION_GAS: u64 = 16_777_216;
-/// Gas of a plain transfer, with room.
-const CANCEL_GAS: u64 = 30_000;
 /// Tip where the node suggests none, in wei per gas.
 const LEAST_TIP: u128 = 1;
 /// How often it is looked at whether a repayment is worth claiming, in seconds.
 const CLAIM_EVERY_S: u64 = 60;
-/// Heights that are looked at for one batch, at most.
-const MAX_HEIGHTS_AT_ONCE: u64 = 2_048;
+/// Gas of a call that moves what the inbox owes.
+const CLAIM_GAS: u64 = 300_000;
+/// After a challenge could not be answered, others are, and posting goes on, for at most so long, in seconds.
+const MAX_RETRY_S: u64 = 60;
 
 /// The poster's own state.
 pub struct Poster {
@@ -54,6 +59,12 @@ pub struct Poster {
     store: Store,
     l1: SharedL1,
     contracts: Contracts,
+    challenges: Arc<Challenges>,
+    turns: Turns,
+    /// Challenges that could not be answered, by id, and when to try again, in seconds.
+    later: BTreeMap<B256, u64>,
+    /// Open challenges of this member's batches when it last looked.
+    against_us: usize,
     signer: L1Signer,
     key: SigningKey,
     seat: u32,
@@ -71,6 +82,14 @@ pub struct Poster {
     reorder: bool,
 }
 
+/// A challenge that this member is to answer now.
+struct Wanted {
+    challenge: OpenChallenge,
+    row: PostedRow,
+    /// Whether this member posted the batch.
+    own: bool,
+}
+
 /// What the inbox says of its chain.
 struct Head {
     batches: u64,
@@ -84,19 +103,32 @@ impl Poster {
         shared: Arc<Shared>,
         l1: SharedL1,
         contracts: Contracts,
+        challenges: Arc<Challenges>,
         key: SigningKey,
         config: &SettlementConfig,
     ) -> Self {
         let members = u32::try_from(shared.genesis.committee.members.len()).unwrap_or(u32::MAX);
+        let seat = u32::try_from(shared.seat()).unwrap_or(u32::MAX);
         Self {
             store: shared.records.store().clone(),
-            seat: u32::try_from(shared.seat()).unwrap_or(u32::MAX),
+            seat,
+            turns: Turns {
+                seat,
+                members,
+                window_s: contracts.challenge_window_s,
+                for_others: config.answer_for_others,
+            },
+            challenges,
+            later: BTreeMap::new(),
+            against_us: 0,
             policy: Policy {
                 rotation: Rotation { members, takeover_s: config.takeover_s },
                 interval_s: config.interval_s,
                 full_heights: config.full_heights,
                 bump_after_s: config.bump_after_s,
                 max_fee_cap: config.max_fee_wei.into(),
+                answer_fee_cap: config.max_answer_fee_wei.into(),
+                posts: config.post,
             },
             limits: Limits { max_heights: config.max_heights, ..Limits::default() },
             blobs: config.blobs,
@@ -119,7 +151,7 @@ impl Poster {
         loop {
             if let Err(reason) = self.turn(super::unix_ms(&clock) / 1_000).await {
                 metrics::settlement_failure("poster");
-                warn!(target: "blindfold::settlement", %reason, "nothing was posted; trying again");
+                warn!(target: "blindfold::settlement", %reason, "nothing was sent to L1; trying again");
             }
             clock.sleep(self.poll).await;
         }
@@ -128,6 +160,14 @@ impl Poster {
     /// One look, and what it asks for.
     async fn turn(&mut self, now_s: u64) -> Result<(), SettlementError> {
         let pending = self.pending()?;
+        let wanted = self.wanted(now_s).await?;
+        if pending.is_none() && wanted.is_none() && !self.policy.posts {
+            return Ok(());
+        }
+        let answered_is_open = match pending.as_ref().map(|pending| pending.sent.purpose) {
+            Some(Purpose::Answer { challenge }) => self.is_open(challenge).await?,
+            _ => false,
+        };
         let head = self.head().await?;
         let prices = self.prices().await?;
         let address = self.key.address();
@@ -139,6 +179,8 @@ impl Poster {
             parent: head.hash,
             ready_heights: executed.saturating_sub(head.last_height),
             waited_s: self.waited(head.last_height.saturating_add(1), executed, now_s),
+            answer: wanted.as_ref().map(|wanted| wanted.challenge.asked.id()),
+            answered_is_open,
             nonce,
             now_s,
         };
@@ -154,6 +196,11 @@ impl Poster {
             }
             Step::Wait | Step::Keep => {}
             Step::Build => self.build(&head, &prices, nonce, now_s).await?,
+            Step::Answer => {
+                if let Some(wanted) = wanted {
+                    self.answer(&wanted, &prices, nonce, now_s).await;
+                }
+            }
             Step::Resend => {
                 if let Some(pending) = pending {
                     let resent =
@@ -163,7 +210,8 @@ impl Poster {
             }
             Step::Bump(bid) => {
                 if let Some(pending) = pending {
-                    info!(target: "blindfold::settlement", nonce, max_fee = bid.max_fee, "offering more for a batch");
+                    info!(target: "blindfold::settlement", nonce, max_fee = bid.max_fee,
+                        purpose = ?pending.sent.purpose, "offering more for a transaction");
                     metrics::posting("bumped");
                     let sent = Sent { bid, sent_s: now_s, ..pending.sent };
                     self.send(PendingRow { sent, ..pending }).await?;
@@ -171,7 +219,8 @@ impl Poster {
             }
             Step::Cancel(bid) => {
                 if let Some(pending) = pending {
-                    info!(target: "blindfold::settlement", nonce, "another batch came first; taking ours back");
+                    info!(target: "blindfold::settlement", nonce, purpose = ?pending.sent.purpose,
+                        "another came first, or something else is more urgent; taking a transaction back");
                     metrics::posting("cancelled");
                     self.send(cancelled(pending, bid, address, now_s)).await?;
                 }
@@ -179,12 +228,111 @@ impl Poster {
             Step::Drop => {
                 if fate == Some(Fate::Reverted) {
                     metrics::posting("reverted");
-                    warn!(target: "blindfold::settlement", "a batch was refused by the inbox; building it anew");
+                    warn!(target: "blindfold::settlement", "the inbox refused a transaction; looking anew");
                 }
                 self.forget()?;
             }
         }
         Ok(())
+    }
+
+    /// The challenge to answer now, if there is one.
+    async fn wanted(&mut self, now_s: u64) -> Result<Option<Wanted>, SettlementError> {
+        self.later.retain(|_, again_s| now_s < *again_s);
+        let (mut rows, mut against_us) = (BTreeMap::new(), 0);
+        for challenge in self.challenges.open() {
+            let asked = challenge.asked;
+            let row = self.shared.book.of_height(asked.height)?.map(|posted| posted.row);
+            // Not there, or another: a reorg took the batch away, and the challenge goes with it.
+            let Some(row) = row.filter(|row| row.batch.index == asked.batch) else { continue };
+            let seat = self.seat_of(row.batch.poster);
+            against_us += usize::from(seat == Some(self.seat));
+            if !self.later.contains_key(&asked.id()) {
+                rows.insert(asked, (challenge, seat, row));
+            }
+        }
+        if against_us > self.against_us {
+            warn!(target: "blindfold::settlement", open = against_us,
+                "batches of this member are challenged: their answers are due, or the stake is lost");
+        }
+        self.against_us = against_us;
+        metrics::challenges_against_us(against_us);
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        // Deadlines are in the time of L1's blocks.
+        let l1_now_s = self.l1.heads().await?.latest.timestamp_s;
+        let open = rows.values().map(|(challenge, seat, _)| (*challenge, *seat));
+        let Some(challenge) = self.turns.next(open, l1_now_s) else { return Ok(None) };
+        let Some((_, seat, row)) = rows.remove(&challenge.asked) else { return Ok(None) };
+        // What the watcher saw may be a look old.
+        let open = self.is_open(challenge.asked.id()).await?;
+        Ok(open.then_some(Wanted { challenge, row, own: seat == Some(self.seat) }))
+    }
+
+    /// The seat of a member, by its signer.
+    fn seat_of(&self, signer: Address) -> Option<u32> {
+        let members = &self.shared.genesis.committee.members;
+        let seat = members.iter().position(|member| member.signer == signer)?;
+        u32::try_from(seat).ok()
+    }
+
+    /// Whether a challenge is open in the newest block.
+    async fn is_open(&self, challenge: B256) -> Result<bool, SettlementError> {
+        let inbox = BatchInbox::new(self.contracts.inbox, self.l1.provider());
+        let found = inbox.challengeOf(challenge).call().await.map_err(contract_error)?;
+        Ok(!found.challenger.is_zero() && !found.settled)
+    }
+
+    /// Answers a challenge. If that cannot be done, it is put off, so that one challenge that this member cannot answer
+    /// stands in the way of no other.
+    async fn answer(&mut self, wanted: &Wanted, prices: &Prices, nonce: u64, now_s: u64) {
+        let asked = wanted.challenge.asked;
+        match self.try_answer(wanted, prices, nonce, now_s).await {
+            Ok(()) => metrics::challenge(if wanted.own { "answered" } else { "taken_over" }),
+            Err(reason) => {
+                error!(target: "blindfold::settlement", %reason, own = wanted.own, batch = asked.batch,
+                    height = asked.height, position = asked.position, deadline_s = wanted.challenge.deadline_s,
+                    "a challenge is not answered; trying again");
+                metrics::challenge("failed");
+                let retry_s = (self.turns.window_s / 32).clamp(1, MAX_RETRY_S);
+                self.later.insert(asked.id(), now_s.saturating_add(retry_s));
+            }
+        }
+    }
+
+    async fn try_answer(
+        &self,
+        wanted: &Wanted,
+        prices: &Prices,
+        nonce: u64,
+        now_s: u64,
+    ) -> Result<(), SettlementError> {
+        let (asked, own) = (wanted.challenge.asked, wanted.own);
+        let answer = answers::make(&self.shared, self.l1.as_ref(), &wanted.row, &asked).await?;
+        let call = Bytes::from(answer.call);
+        let request = TransactionRequest::default()
+            .from(self.key.address())
+            .to(self.contracts.inbox)
+            .input(call.clone().into());
+        // A refusal costs nothing here, and gas there.
+        self.l1
+            .provider()
+            .call(request)
+            .await
+            .map_err(|refusal| SettlementError::WouldRevert(refusal.into()))?;
+        info!(target: "blindfold::settlement", own, batch = asked.batch, height = asked.height,
+            position = asked.position, shows = ?answer.shows, "answering a challenge");
+        let sent = Sent {
+            nonce,
+            purpose: Purpose::Answer { challenge: asked.id() },
+            bid: Bid::first(prices),
+            blobs: false,
+            sent_s: now_s,
+        };
+        let gas_limit = gas_limit(&call);
+        let (to, blob_data) = (self.contracts.inbox, Bytes::new());
+        self.send(PendingRow { sent, to, call, blob_data, gas_limit, hashes: Vec::new() }).await
     }
 
     /// How long the height has been ready, in seconds.
@@ -287,10 +435,9 @@ impl Poster {
         let row = PendingRow {
             sent: Sent {
                 nonce,
-                parent: head.hash,
+                purpose: Purpose::Batch { parent: head.hash },
                 bid: Bid::first(prices),
                 blobs: !blob_data.is_empty(),
-                cancels: false,
                 sent_s: now_s,
             },
             to: self.contracts.inbox,
@@ -306,22 +453,28 @@ impl Poster {
         self.send(row).await
     }
 
-    /// Turns what posting has cost into a repayment on L2, once it is worth a transaction.
+    /// Turns what posting has cost into a repayment on L2, and takes the bonds of answered challenges, once it is worth
+    /// a transaction.
     async fn claim(&self, nonce: u64, prices: &Prices, now_s: u64) -> Result<(), SettlementError> {
         let inbox = BatchInbox::new(self.contracts.inbox, self.l1.provider());
+        let worth_it = |wei: U256| !wei.is_zero() && wei >= self.claim_above_wei;
         let credit = inbox.credit(self.key.address()).call().await.map_err(contract_error)?;
-        if credit.is_zero() || credit < self.claim_above_wei {
-            return Ok(());
-        }
-        debug!(target: "blindfold::settlement", %credit, "claiming what posting has cost");
-        let call = BatchInbox::claimPostingCall {}.abi_encode();
+        let call = if worth_it(credit) {
+            debug!(target: "blindfold::settlement", %credit, "claiming what posting has cost");
+            BatchInbox::claimPostingCall {}.abi_encode()
+        } else {
+            let bonds = inbox.owed(self.key.address()).call().await.map_err(contract_error)?;
+            if !worth_it(bonds) {
+                return Ok(());
+            }
+            debug!(target: "blindfold::settlement", %bonds, "taking the bonds of answered challenges");
+            BatchInbox::withdrawCall {}.abi_encode()
+        };
         let sent = Sent {
             nonce,
-            parent: B256::ZERO,
+            purpose: Purpose::Standing,
             bid: Bid::first(prices),
             blobs: false,
-            // It depends on no batch, so none that comes in between makes it worthless.
-            cancels: true,
             sent_s: now_s,
         };
         self.send(PendingRow {
@@ -329,7 +482,7 @@ impl Poster {
             to: self.contracts.inbox,
             call: call.into(),
             blob_data: Bytes::new(),
-            gas_limit: 300_000,
+            gas_limit: CLAIM_GAS,
             hashes: Vec::new(),
         })
         .await
@@ -391,145 +544,5 @@ impl Poster {
     fn forget(&self) -> Result<(), MemberError> {
         let write = vec![(Family::Posting, PENDING.to_vec(), None)];
         Ok(self.store.write(write, Durability::Synced)?)
-    }
-}
-
-/// A batch that is ready, and the state root after its last height.
-struct Built {
-    draft: Draft,
-    state_root: B256,
-    #[cfg(feature = "demo")]
-    heights: Vec<(OpenedBatch, blindfold_wire::Signature65)>,
-}
-
-#[cfg(feature = "demo")]
-impl Built {
-    fn reordered(self) -> Self {
-        match super::misposting::reordered(&self.draft, &self.heights) {
-            Some(draft) => Self { draft, ..self },
-            None => self,
-        }
-    }
-}
-
-/// A batch of the heights from `first` on. Nothing if none of them has a certificate of its own yet.
-fn draft(shared: &Shared, limits: Limits, first: u64) -> Result<Option<Built>, SettlementError> {
-    let executed = shared.chain.progress().executed_height;
-    let mut builder = BatchBuilder::new(limits);
-    #[cfg(feature = "demo")]
-    let mut heights = Vec::new();
-    for height in first..=executed.min(first.saturating_add(MAX_HEIGHTS_AT_ONCE)) {
-        let Some((opened, signature, leader)) = opened(shared, height)? else { break };
-        match builder.push(&opened, signature, leader) {
-            Ok(()) => {
-                #[cfg(feature = "demo")]
-                heights.push((opened, signature));
-            }
-            Err(PushError::Full | PushError::Epoch { .. }) => break,
-            Err(source) => return Err(SettlementError::Height { height, source }),
-        }
-    }
-    if builder.last_certified().is_none() {
-        return Ok(None);
-    }
-    let draft = builder.build()?;
-    let missing = MemberError::Missing { what: "executed block", height: draft.last.height };
-    let record = shared.records.executed(draft.last.height)?.ok_or(missing)?;
-    Ok(Some(Built {
-        draft,
-        state_root: record.state_root(),
-        #[cfg(feature = "demo")]
-        heights,
-    }))
-}
-
-/// A height as it was opened, with its leader's signature and address.
-fn opened(
-    shared: &Shared,
-    height: u64,
-) -> Result<Option<(OpenedBatch, blindfold_wire::Signature65, Address)>, MemberError> {
-    let (records, votes) = (&shared.records, &shared.votes);
-    let (Some(record), Some(block), Some(openings)) =
-        (records.height(height)?, records.block(height)?, records.openings(height)?)
-    else {
-        return Ok(None);
-    };
-    let commitment = block.commitment.commitment.clone();
-    let leader = shared.leader_of(&commitment);
-    let leader = shared.genesis.committee.members.get(leader).map(|member| member.signer);
-    let certified =
-        record.certify(commitment, votes).map_err(|_| MemberError::Damaged("height record"))?;
-    let envelopes = shared.checker.check_block(&block)?;
-    let items = envelopes.into_iter().zip(openings.openings).collect();
-    let opened = OpenedBatch::new(certified, items)
-        .map_err(|_| MemberError::Damaged("openings of a height"))?;
-    Ok(Some((opened, block.commitment.signature, leader.unwrap_or_default())))
-}
-
-/// The same nonce for nothing.
-fn cancelled(pending: PendingRow, bid: Bid, own: Address, now_s: u64) -> PendingRow {
-    // Of a transaction with blobs nodes take no replacement without: a byte in a blob has to stay.
-    let blob_data = match pending.sent.blobs {
-        true => Bytes::from_static(&[0]),
-        false => Bytes::new(),
-    };
-    PendingRow {
-        sent: Sent { bid, cancels: true, sent_s: now_s, ..pending.sent },
-        to: own,
-        call: Bytes::new(),
-        blob_data,
-        gas_limit: CANCEL_GAS,
-        hashes: pending.hashes,
-    }
-}
-
-/// Gas that a call of `postBatch` may use: what it takes, its data at the floor price, and half as much again.
-fn gas_limit(call: &[u8]) -> u64 {
-    let bytes = u64::try_from(call.len()).unwrap_or(u64::MAX);
-    let used = CALL_GAS.saturating_add(bytes.saturating_mul(40));
-    used.saturating_add(used / 2).min(MAX_TRANSACTION_GAS)
-}
-
-/// The signed transaction in the form that the network takes, and its hash.
-fn sign(
-    signer: &L1Signer,
-    chain_id: u64,
-    row: &PendingRow,
-) -> Result<(B256, Bytes), SettlementError> {
-    let bid = row.sent.bid;
-    let unsigned = |_| SettlementError::Unusable("nothing: the key does not sign");
-    if row.blob_data.is_empty() {
-        let mut tx = TxEip1559 {
-            chain_id,
-            nonce: row.sent.nonce,
-            gas_limit: row.gas_limit,
-            max_fee_per_gas: bid.max_fee,
-            max_priority_fee_per_gas: bid.max_priority_fee,
-            to: TxKind::Call(row.to),
-            value: U256::ZERO,
-            access_list: Default::default(),
-            input: row.call.clone(),
-        };
-        let signature = signer.sign_transaction_sync(&mut tx).map_err(unsigned)?;
-        let signed = tx.into_signed(signature);
-        Ok((*signed.hash(), signed.encoded_2718().into()))
-    } else {
-        let sidecar = blobs::sidecar(blobs::pack(&row.blob_data)?)?;
-        let mut tx = TxEip4844 {
-            chain_id,
-            nonce: row.sent.nonce,
-            gas_limit: row.gas_limit,
-            max_fee_per_gas: bid.max_fee,
-            max_priority_fee_per_gas: bid.max_priority_fee,
-            to: row.to,
-            value: U256::ZERO,
-            access_list: Default::default(),
-            blob_versioned_hashes: sidecar.versioned_hashes().collect(),
-            max_fee_per_blob_gas: bid.max_blob_fee,
-            input: row.call.clone(),
-        };
-        let signature = signer.sign_transaction_sync(&mut tx).map_err(unsigned)?;
-        let signed = TxEip4844WithSidecar { tx, sidecar }.into_signed(signature);
-        Ok((*signed.hash(), signed.encoded_2718().into()))
     }
 }

@@ -63,7 +63,11 @@ pub async fn batches(
     Ok(batches)
 }
 
-async fn batch(
+/// One batch with its data.
+///
+/// # Errors
+/// As [`batches`].
+pub async fn batch(
     l1: &dyn L1,
     genesis: &Genesis,
     header: Batch,

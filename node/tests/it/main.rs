@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod catchup;
+mod challenges;
 mod faults;
 mod gateway;
 #[allow(dead_code)] // shared; some helpers wait for their tests

@@ -4,6 +4,7 @@ mod derive;
 mod evidence;
 mod find;
 mod mutations;
+mod reveal;
 
 use std::sync::{Arc, LazyLock};
 
