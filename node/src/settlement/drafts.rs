@@ -4,7 +4,7 @@ use super::SettlementError;
 use crate::member::{MemberError, Shared};
 use alloy_primitives::{Address, B256};
 use blindfold_settlement::batch::{BatchBuilder, Draft, Limits, PushError};
-use blindfold_wire::{OpenedBatch, Signature65};
+use blindfold_wire::{FinalizationCertificate, OpenedBatch, OrderCommitment, Signature65};
 
 /// Heights that are looked at for one batch, at most.
 const MAX_HEIGHTS_AT_ONCE: u64 = 2_048;
@@ -60,6 +60,41 @@ pub(super) fn draft(
         #[cfg(feature = "demo")]
         heights,
     }))
+}
+
+/// The lowest of the executed heights from `first` on that has consumed `cursor` forced items and has a certificate of
+/// its own. Nothing if there is none yet.
+pub(super) fn consuming(
+    shared: &Shared,
+    first: u64,
+    cursor: u64,
+) -> Result<Option<(OrderCommitment, FinalizationCertificate)>, MemberError> {
+    let executed = shared.chain.progress().executed_height;
+    let of = |height| {
+        let block = shared.records.block(height)?;
+        let missing = MemberError::Missing { what: "block", height };
+        Ok::<_, MemberError>(block.ok_or(missing)?.commitment.commitment)
+    };
+    // Cursors never go back.
+    let (mut low, mut high) = (first, executed.saturating_add(1));
+    while low < high {
+        let middle = low + (high - low) / 2;
+        match of(middle)?.forced_cursor >= cursor {
+            true => high = middle,
+            false => low = middle.saturating_add(1),
+        }
+    }
+    for height in low..=executed.min(low.saturating_add(MAX_HEIGHTS_AT_ONCE)) {
+        let missing = MemberError::Missing { what: "height record", height };
+        let record = shared.records.height(height)?.ok_or(missing)?;
+        let certified = record
+            .certify(of(height)?, &shared.votes)
+            .map_err(|_| MemberError::Damaged("height record"))?;
+        if let Some(certificate) = certified.certificate() {
+            return Ok(Some((certified.get().clone(), certificate.clone())));
+        }
+    }
+    Ok(None)
 }
 
 /// A height as it was opened, with its leader's signature and address.

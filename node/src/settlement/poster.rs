@@ -5,11 +5,11 @@
 //! chain of hashes and this one row are all the state there is.
 
 use super::{
-    Contracts, SettlementError, answers,
+    Contracts, SettlementError,
     challenges::Challenges,
     contract_error,
-    drafts::{Built, draft},
-    rows::{PendingRow, PostedRow},
+    drafts::{Built, consuming, draft},
+    rows::PendingRow,
     sending::{CALL_GAS, cancelled, gas_limit, sign},
     transport,
 };
@@ -20,20 +20,20 @@ use crate::{
     store::{Durability, Family, Store},
 };
 use alloy_eips::BlockNumberOrTag;
-use alloy_primitives::{Address, B256, Bytes, U256};
+use alloy_primitives::{B256, Bytes, U256};
 use alloy_provider::Provider as _;
 use alloy_rpc_types_eth::TransactionRequest;
 use alloy_sol_types::SolCall as _;
 use blindfold_settlement::{
     batch::Limits,
-    bindings::BatchInbox,
+    bindings::{BatchInbox, ForcedQueue},
     blobs,
     l1::{L1Signer, SendFault, SharedL1, fault},
     poster::{Bid, Carriage, Fate, Policy, Prices, Purpose, Rotation, Sent, Step, View, step},
-    posting,
-    reveal::{OpenChallenge, Turns},
+    posting::{self, ForcedRule},
+    reveal::Turns,
 };
-use blindfold_wire::SigningKey;
+use blindfold_wire::{FinalizationCertificate, OrderCommitment, SigningKey};
 use commonware_runtime::Clock;
 use std::{
     collections::BTreeMap,
@@ -42,16 +42,18 @@ use std::{
 };
 use tracing::{debug, error, info, warn};
 
+mod answering;
+
 /// Key of the one row of [`Family::Posting`].
 const PENDING: &[u8] = b"pending";
 /// Tip where the node suggests none, in wei per gas.
 const LEAST_TIP: u128 = 1;
 /// How often it is looked at whether a repayment is worth claiming, in seconds.
 const CLAIM_EVERY_S: u64 = 60;
+/// L1 blocks within which a batch should be in one: what is due until then had better be in it.
+const MAX_INCLUSION_BLOCKS: u64 = 25;
 /// Gas of a call that moves what the inbox owes.
 const CLAIM_GAS: u64 = 300_000;
-/// After a challenge could not be answered, others are, and posting goes on, for at most so long, in seconds.
-const MAX_RETRY_S: u64 = 60;
 
 /// The poster's own state.
 pub struct Poster {
@@ -82,18 +84,19 @@ pub struct Poster {
     reorder: bool,
 }
 
-/// A challenge that this member is to answer now.
-struct Wanted {
-    challenge: OpenChallenge,
-    row: PostedRow,
-    /// Whether this member posted the batch.
-    own: bool,
+/// What a transaction begins with: prices, the account's next nonce, and now, in seconds since the Unix epoch.
+#[derive(Clone, Copy)]
+struct Moment {
+    prices: Prices,
+    nonce: u64,
+    now_s: u64,
 }
 
 /// What the inbox says of its chain.
 struct Head {
     batches: u64,
     last_height: u64,
+    forced: u64,
     hash: B256,
 }
 
@@ -184,6 +187,7 @@ impl Poster {
             nonce,
             now_s,
         };
+        let moment = Moment { prices, nonce, now_s };
         let fate = match &pending {
             Some(pending) => Some(self.fate(pending).await?),
             None => None,
@@ -192,13 +196,13 @@ impl Poster {
         match step(self.seat, &self.policy, &view, &prices, sent) {
             Step::Wait if pending.is_none() && now_s >= self.claim_at_s => {
                 self.claim_at_s = now_s.saturating_add(CLAIM_EVERY_S);
-                self.claim(nonce, &prices, now_s).await?;
+                self.claim(moment).await?;
             }
             Step::Wait | Step::Keep => {}
-            Step::Build => self.build(&head, &prices, nonce, now_s).await?,
+            Step::Build => self.build(&head, moment).await?,
             Step::Answer => {
                 if let Some(wanted) = wanted {
-                    self.answer(&wanted, &prices, nonce, now_s).await;
+                    self.answer(&wanted, moment).await;
                 }
             }
             Step::Resend => {
@@ -236,105 +240,6 @@ impl Poster {
         Ok(())
     }
 
-    /// The challenge to answer now, if there is one.
-    async fn wanted(&mut self, now_s: u64) -> Result<Option<Wanted>, SettlementError> {
-        self.later.retain(|_, again_s| now_s < *again_s);
-        let (mut rows, mut against_us) = (BTreeMap::new(), 0);
-        for challenge in self.challenges.open() {
-            let asked = challenge.asked;
-            let row = self.shared.book.of_height(asked.height)?.map(|posted| posted.row);
-            // Not there, or another: a reorg took the batch away, and the challenge goes with it.
-            let Some(row) = row.filter(|row| row.batch.index == asked.batch) else { continue };
-            let seat = self.seat_of(row.batch.poster);
-            against_us += usize::from(seat == Some(self.seat));
-            if !self.later.contains_key(&asked.id()) {
-                rows.insert(asked, (challenge, seat, row));
-            }
-        }
-        if against_us > self.against_us {
-            warn!(target: "blindfold::settlement", open = against_us,
-                "batches of this member are challenged: their answers are due, or the stake is lost");
-        }
-        self.against_us = against_us;
-        metrics::challenges_against_us(against_us);
-        if rows.is_empty() {
-            return Ok(None);
-        }
-        // Deadlines are in the time of L1's blocks.
-        let l1_now_s = self.l1.heads().await?.latest.timestamp_s;
-        let open = rows.values().map(|(challenge, seat, _)| (*challenge, *seat));
-        let Some(challenge) = self.turns.next(open, l1_now_s) else { return Ok(None) };
-        let Some((_, seat, row)) = rows.remove(&challenge.asked) else { return Ok(None) };
-        // What the watcher saw may be a look old.
-        let open = self.is_open(challenge.asked.id()).await?;
-        Ok(open.then_some(Wanted { challenge, row, own: seat == Some(self.seat) }))
-    }
-
-    /// The seat of a member, by its signer.
-    fn seat_of(&self, signer: Address) -> Option<u32> {
-        let members = &self.shared.genesis.committee.members;
-        let seat = members.iter().position(|member| member.signer == signer)?;
-        u32::try_from(seat).ok()
-    }
-
-    /// Whether a challenge is open in the newest block.
-    async fn is_open(&self, challenge: B256) -> Result<bool, SettlementError> {
-        let inbox = BatchInbox::new(self.contracts.inbox, self.l1.provider());
-        let found = inbox.challengeOf(challenge).call().await.map_err(contract_error)?;
-        Ok(!found.challenger.is_zero() && !found.settled)
-    }
-
-    /// Answers a challenge. If that cannot be done, it is put off, so that one challenge that this member cannot answer
-    /// stands in the way of no other.
-    async fn answer(&mut self, wanted: &Wanted, prices: &Prices, nonce: u64, now_s: u64) {
-        let asked = wanted.challenge.asked;
-        match self.try_answer(wanted, prices, nonce, now_s).await {
-            Ok(()) => metrics::challenge(if wanted.own { "answered" } else { "taken_over" }),
-            Err(reason) => {
-                error!(target: "blindfold::settlement", %reason, own = wanted.own, batch = asked.batch,
-                    height = asked.height, position = asked.position, deadline_s = wanted.challenge.deadline_s,
-                    "a challenge is not answered; trying again");
-                metrics::challenge("failed");
-                let retry_s = (self.turns.window_s / 32).clamp(1, MAX_RETRY_S);
-                self.later.insert(asked.id(), now_s.saturating_add(retry_s));
-            }
-        }
-    }
-
-    async fn try_answer(
-        &self,
-        wanted: &Wanted,
-        prices: &Prices,
-        nonce: u64,
-        now_s: u64,
-    ) -> Result<(), SettlementError> {
-        let (asked, own) = (wanted.challenge.asked, wanted.own);
-        let answer = answers::make(&self.shared, self.l1.as_ref(), &wanted.row, &asked).await?;
-        let call = Bytes::from(answer.call);
-        let request = TransactionRequest::default()
-            .from(self.key.address())
-            .to(self.contracts.inbox)
-            .input(call.clone().into());
-        // A refusal costs nothing here, and gas there.
-        self.l1
-            .provider()
-            .call(request)
-            .await
-            .map_err(|refusal| SettlementError::WouldRevert(refusal.into()))?;
-        info!(target: "blindfold::settlement", own, batch = asked.batch, height = asked.height,
-            position = asked.position, shows = ?answer.shows, "answering a challenge");
-        let sent = Sent {
-            nonce,
-            purpose: Purpose::Answer { challenge: asked.id() },
-            bid: Bid::first(prices),
-            blobs: false,
-            sent_s: now_s,
-        };
-        let gas_limit = gas_limit(&call);
-        let (to, blob_data) = (self.contracts.inbox, Bytes::new());
-        self.send(PendingRow { sent, to, call, blob_data, gas_limit, hashes: Vec::new() }).await
-    }
-
     /// How long the height has been ready, in seconds.
     fn waited(&mut self, height: u64, executed: u64, now_s: u64) -> u64 {
         if executed < height {
@@ -352,7 +257,32 @@ impl Poster {
     async fn head(&self) -> Result<Head, SettlementError> {
         let inbox = BatchInbox::new(self.contracts.inbox, self.l1.provider());
         let head = inbox.head().call().await.map_err(contract_error)?;
-        Ok(Head { batches: head.count, last_height: head.lastHeight, hash: head.hash })
+        Ok(Head {
+            batches: head.count,
+            last_height: head.lastHeight,
+            forced: head.forcedHead,
+            hash: head.hash,
+        })
+    }
+
+    /// What the inbox asks about forced items of a batch that L1 takes within the next blocks.
+    async fn forced_rule(&self, head: &Head) -> Result<ForcedRule, SettlementError> {
+        let provider = self.l1.provider();
+        let params = &self.shared.genesis.params;
+        let (delay, deadline) = (params.forced_delay_blocks, params.forced_deadline_blocks);
+        let ahead = (deadline.saturating_sub(delay) / 4).min(MAX_INCLUSION_BLOCKS);
+        let by = provider.get_block_number().await.map_err(transport)?.saturating_add(ahead);
+        let queue = ForcedQueue::new(self.contracts.queue, &provider);
+        let due = queue.dueBy(U256::from(by), deadline).call().await.map_err(contract_error)?;
+        let inbox = BatchInbox::new(self.contracts.inbox, &provider);
+        let shown = inbox.shown().call().await.map_err(contract_error)?;
+        Ok(ForcedRule {
+            last_height: head.last_height,
+            head: head.forced,
+            due,
+            shown_height: shown.height,
+            shown_cursor: shown.forcedCursor,
+        })
     }
 
     async fn prices(&self) -> Result<Prices, SettlementError> {
@@ -395,14 +325,26 @@ impl Poster {
         Ok(Fate::Open)
     }
 
-    async fn build(
-        &self,
-        head: &Head,
-        prices: &Prices,
-        nonce: u64,
-        now_s: u64,
-    ) -> Result<(), SettlementError> {
+    async fn build(&self, head: &Head, moment: Moment) -> Result<(), SettlementError> {
         let first = head.last_height.saturating_add(1);
+        let rule = self.forced_rule(head).await?;
+        let consuming = match rule.is_shown() {
+            true => None,
+            false => {
+                let (shared, needed) = (Arc::clone(&self.shared), rule.needed());
+                let found = tokio::task::spawn_blocking(move || consuming(&shared, first, needed));
+                let Ok(found) = found.await else {
+                    return Err(SettlementError::Unusable("nothing: a worker died"));
+                };
+                let found = found?;
+                if found.is_none() {
+                    debug!(target: "blindfold::settlement", needed, "no batch counts before forced items are ordered");
+                    metrics::posting("waits");
+                    return Ok(());
+                }
+                found
+            }
+        };
         let (shared, limits) = (Arc::clone(&self.shared), self.limits);
         #[cfg(feature = "demo")]
         let reorder = self.reorder;
@@ -419,33 +361,24 @@ impl Poster {
             return Err(SettlementError::Unusable("nothing: a worker died"));
         };
         let Some(Built { draft, state_root, .. }) = built? else { return Ok(()) };
+        if !rule.takes(draft.last.height, draft.last.forced_cursor) {
+            let Some((later, certificate)) = consuming else { return Ok(()) };
+            return self.show(head, &rule, &later, &certificate, moment).await;
+        }
         let carriage = Carriage::cheaper(
             &draft.data,
             CALL_GAS,
             self.blobs.then(|| blobs::count(draft.data.len())),
-            prices,
+            &moment.prices,
         );
         let (data, blob_data) = match carriage {
             Carriage::Calldata => (Bytes::from(draft.data.clone()), Bytes::new()),
             Carriage::Blobs(_) => (Bytes::new(), Bytes::from(draft.data.clone())),
         };
         let call = posting::call(&draft, head.hash, state_root, data)?;
-        let call = Bytes::from(call.abi_encode());
-        let gas_limit = gas_limit(&call);
-        let row = PendingRow {
-            sent: Sent {
-                nonce,
-                purpose: Purpose::Batch { parent: head.hash },
-                bid: Bid::first(prices),
-                blobs: !blob_data.is_empty(),
-                sent_s: now_s,
-            },
-            to: self.contracts.inbox,
-            call,
-            blob_data,
-            gas_limit,
-            hashes: Vec::new(),
-        };
+        let row = self.calling(call.abi_encode(), Purpose::Batch { parent: head.hash }, moment);
+        let sent = Sent { blobs: !blob_data.is_empty(), ..row.sent };
+        let row = PendingRow { sent, blob_data, ..row };
         info!(target: "blindfold::settlement", batch = head.batches + 1, first, last = draft.last.height,
             openings = draft.trees.opening_count(), bytes = draft.data.len(), ?carriage, "posting a batch");
         metrics::posting("built");
@@ -453,9 +386,57 @@ impl Poster {
         self.send(row).await
     }
 
+    /// Shows the inbox where the committee has ordered what is due, because one batch does not reach that far.
+    async fn show(
+        &self,
+        head: &Head,
+        rule: &ForcedRule,
+        later: &OrderCommitment,
+        certificate: &FinalizationCertificate,
+        moment: Moment,
+    ) -> Result<(), SettlementError> {
+        let (height, cursor) = (later.height, later.forced_cursor);
+        if !rule.can_show(height, cursor) {
+            warn!(target: "blindfold::settlement", height, posted = head.last_height,
+                "forced items were ordered too far above the posted heights for the inbox to take any");
+            return Ok(());
+        }
+        let call = posting::show(later, certificate)?.abi_encode();
+        // Worthless once another batch comes: it may reach farther.
+        let row = self.calling(call, Purpose::Batch { parent: head.hash }, moment);
+        self.dry_run(&row).await?;
+        info!(target: "blindfold::settlement", height, cursor, "showing where forced items were ordered");
+        metrics::posting("shown");
+        self.send(row).await
+    }
+
+    /// A call of the inbox, not sent yet.
+    fn calling(&self, call: Vec<u8>, purpose: Purpose, moment: Moment) -> PendingRow {
+        let Moment { prices, nonce, now_s } = moment;
+        let bid = Bid::first(&prices);
+        PendingRow {
+            sent: Sent { nonce, purpose, bid, blobs: false, sent_s: now_s },
+            to: self.contracts.inbox,
+            gas_limit: gas_limit(&call),
+            call: call.into(),
+            blob_data: Bytes::new(),
+            hashes: Vec::new(),
+        }
+    }
+
+    /// Calls without sending. A refusal costs nothing here, and gas there.
+    async fn dry_run(&self, row: &PendingRow) -> Result<(), SettlementError> {
+        let request = TransactionRequest::default()
+            .from(self.key.address())
+            .to(row.to)
+            .input(row.call.clone().into());
+        let answer = self.l1.provider().call(request).await;
+        answer.map(drop).map_err(|refusal| SettlementError::WouldRevert(refusal.into()))
+    }
+
     /// Turns what posting has cost into a repayment on L2, and takes the bonds of answered challenges, once it is worth
     /// a transaction.
-    async fn claim(&self, nonce: u64, prices: &Prices, now_s: u64) -> Result<(), SettlementError> {
+    async fn claim(&self, moment: Moment) -> Result<(), SettlementError> {
         let inbox = BatchInbox::new(self.contracts.inbox, self.l1.provider());
         let worth_it = |wei: U256| !wei.is_zero() && wei >= self.claim_above_wei;
         let credit = inbox.credit(self.key.address()).call().await.map_err(contract_error)?;
@@ -470,22 +451,8 @@ impl Poster {
             debug!(target: "blindfold::settlement", %bonds, "taking the bonds of answered challenges");
             BatchInbox::withdrawCall {}.abi_encode()
         };
-        let sent = Sent {
-            nonce,
-            purpose: Purpose::Standing,
-            bid: Bid::first(prices),
-            blobs: false,
-            sent_s: now_s,
-        };
-        self.send(PendingRow {
-            sent,
-            to: self.contracts.inbox,
-            call: call.into(),
-            blob_data: Bytes::new(),
-            gas_limit: CLAIM_GAS,
-            hashes: Vec::new(),
-        })
-        .await
+        let row = self.calling(call, Purpose::Standing, moment);
+        self.send(PendingRow { gas_limit: CLAIM_GAS, ..row }).await
     }
 
     /// Signs, stores with fsync, and only then sends.

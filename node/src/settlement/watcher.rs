@@ -133,7 +133,13 @@ impl Watcher {
     async fn take_final(&self, first: u64, last: u64, now_ms: u64) -> Result<(), SettlementError> {
         let batches = self.batches(first, last).await?;
         self.shared.book.settle(&batches)?;
-        for row in &batches {
+        for row in batches.iter().filter(|row| row.batch.heights() == 0) {
+            metrics::fallback();
+            warn!(target: "blindfold::settlement", batch = row.batch.index, forced_items = row.batch.forced_head,
+                by = %row.batch.poster, l1_block = row.batch.l1_block,
+                "forced items were taken out of the committee's hands: they waited for longer than it may need");
+        }
+        for row in batches.iter().filter(|row| row.batch.heights() > 0) {
             info!(target: "blindfold::settlement", batch = row.batch.index, first = row.batch.first_height,
                 last = row.batch.last_height, l1_block = row.batch.l1_block, "a batch is final on L1");
         }

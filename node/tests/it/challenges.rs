@@ -6,7 +6,10 @@ use alloy_primitives::{Address, B256, U256};
 use alloy_provider::{DynProvider, Provider as _};
 use alloy_rpc_types_eth::{Filter, TransactionRequest};
 use alloy_sol_types::SolEvent as _;
-use blindfold_node::l1::http::{self, HttpOptions};
+use blindfold_node::{
+    l1::http::{self, HttpOptions},
+    store::{Durability, Family, Store},
+};
 use blindfold_sdk::{SigningKey, TxStatus};
 use blindfold_settlement::{
     bindings::{BatchInbox, StakeVault},
@@ -113,6 +116,22 @@ fn jump(settled: &Settled, seconds: u64) {
     l1.mine(l1.head().timestamp_s + seconds).unwrap();
 }
 
+/// Puts other openings of a height, or none, into the database of a member that does not run; what it had before.
+fn exchange_openings(
+    settled: &Settled,
+    member: usize,
+    height: u64,
+    openings: Option<Vec<u8>>,
+) -> Option<Vec<u8>> {
+    let db = settled.network.config(member).data_dir.join("db");
+    let store = Store::open(db, settled.network.genesis.hash().0).unwrap();
+    let key = height.to_be_bytes();
+    let before = store.get(Family::Openings, &key).unwrap();
+    let write = vec![(Family::Openings, key.to_vec(), openings)];
+    store.write(write, Durability::Synced).unwrap();
+    before
+}
+
 /// Height and position of an executed envelope.
 fn place(settled: &Settled, id: B256) -> (u64, u32) {
     match settled.network.clients[0].status(id).unwrap() {
@@ -133,12 +152,16 @@ fn challenges_are_answered_and_no_stake_is_lost() {
     );
     settled.network.run_all();
     let mut payer = settled.network.wallet(key);
-    let sent = payer.send(&settled.network, 0, 3);
+    let sent = payer.send(&settled.network, 0, 8);
     settled.network.expect_executed(0, &sent);
-    let (height, position) = place(&settled, sent[0]);
-    settled.until_posted(0, height);
+    let places: Vec<_> = sent.iter().map(|id| place(&settled, *id)).collect();
+    settled.until_posted(0, places[7].0);
     let mut outsider = Outsider::new(&settled);
-    let batch = outsider.batch(&settled, height);
+    // A batch with two of them.
+    let batches: Vec<_> = places.iter().map(|place| outsider.batch(&settled, place.0)).collect();
+    let at = batches.windows(2).position(|pair| pair[0].index == pair[1].index).unwrap();
+    let batch = batches[at].clone();
+    let [(height, position), second] = [places[at], places[at + 1]];
     let members = settled.network.genesis.committee.members.clone();
     let poster = members.iter().position(|member| member.signer == batch.poster).unwrap();
 
@@ -173,20 +196,26 @@ fn challenges_are_answered_and_no_stake_is_lost() {
         .unwrap();
     outsider.until_answered(&settled);
 
-    // It stays away, and another member is there for it, but only after its turn.
+    // It stays away, and another member is there for it, but only after its turn: one that lost what it stored of the
+    // batch, and finds it on L1.
     let other = (poster + 1) % 4;
     settled.network.stop(other);
+    let lost = exchange_openings(&settled, other, second.0, None);
     settled.network.configure(other, |config| config.settlement.answer_for_others = true);
     settled.network.run(other);
     settled.network.kill(poster);
-    outsider.ask(&settled, &batch, height, NOWHERE + 5);
+    outsider.ask(&settled, &batch, second.0, second.1);
     let open = outsider.asked.last().unwrap().1;
     std::thread::sleep(Duration::from_secs(3));
     assert!(outsider.is_open(&settled, &open), "it is the poster's turn");
     jump(&settled, WINDOW_S / 2);
     outsider.until_answered(&settled);
     assert_eq!(outsider.answerer(&settled, &open), members[other].signer);
+    assert!(settled.network.log(other).contains("shows=Opening"));
     settled.network.run(poster);
+    settled.network.stop(other);
+    exchange_openings(&settled, other, second.0, lost);
+    settled.network.run(other);
 
     // All deadlines pass, and nobody has lost anything.
     jump(&settled, WINDOW_S + 1);

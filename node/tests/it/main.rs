@@ -3,6 +3,7 @@
 mod bad_input;
 mod catchup;
 mod challenges;
+mod fallback;
 mod faults;
 mod gateway;
 #[allow(dead_code)] // shared; some helpers wait for their tests

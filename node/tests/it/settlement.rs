@@ -61,16 +61,6 @@ impl Settled {
                 admin: false,
             }))
             .unwrap();
-        let plan = DeploymentPlan::new(deployer.address(), 0);
-        let mut network = Network::prepare(4, funded);
-        network.genesis.settlement = plan.settlement_address();
-        network.change_params(|params| {
-            *params = params.clone().settled();
-            params.forced_delay_blocks = 2;
-            params.forced_deadline_blocks = 400;
-            params.max_l1_lag_blocks = 120;
-        });
-        let genesis = network.genesis.clone();
         let mut params = L1Params {
             forced_delay_blocks: 2,
             forced_deadline_blocks: 400,
@@ -78,6 +68,17 @@ impl Settled {
             ..L1Params::default()
         };
         change_params(&mut params);
+        let (delay, deadline) = (params.forced_delay_blocks, params.forced_deadline_blocks);
+        let plan = DeploymentPlan::new(deployer.address(), 0);
+        let mut network = Network::prepare(4, funded);
+        network.genesis.settlement = plan.settlement_address();
+        network.change_params(|params| {
+            *params = params.clone().settled();
+            params.forced_delay_blocks = delay;
+            params.forced_deadline_blocks = deadline;
+            params.max_l1_lag_blocks = 120;
+        });
+        let genesis = network.genesis.clone();
         let table = leader_table(&genesis).unwrap();
         let creations = deploy::creations(&plan, &genesis, table.signers(), &params).unwrap();
         let funding =
