@@ -256,8 +256,12 @@ pub struct SettlementConfig {
     pub takeover_s: u64,
     /// Seconds after which a transaction that is in no block is replaced by one that offers more.
     pub bump_after_s: u64,
-    /// Most that is offered on L1, in wei per gas.
+    /// Most that is offered for a batch on L1, in wei per gas.
     pub max_fee_wei: u64,
+    /// Most that is offered for the answer to a challenge, in wei per gas; `max_fee_wei`, if that is more.
+    pub max_answer_fee_wei: u64,
+    /// Whether challenges of other members' batches are answered, too, when those are late.
+    pub answer_for_others: bool,
     /// Cost of posting, in wei, from which on a repayment is claimed.
     pub claim_above_wei: u64,
     /// Post another order than the certified one. In demonstrations only.
@@ -281,6 +285,8 @@ impl Default for SettlementConfig {
             takeover_s: 120,
             bump_after_s: 36,
             max_fee_wei: 500_000_000_000,
+            max_answer_fee_wei: 10_000_000_000_000,
+            answer_for_others: true,
             claim_above_wei: 50_000_000_000_000_000,
             #[cfg(feature = "demo")]
             reorder: false,

@@ -84,6 +84,12 @@ pub fn gateway(held: usize, escrow_wei: f64) {
 pub const SETTLEMENT_FAILURES: &str = "blindfold_settlement_failures_total";
 /// What became of batches that this member posted (label `event`).
 pub const POSTING: &str = "blindfold_settlement_batches_total";
+/// Challenges that this member dealt with (label `event`).
+pub const CHALLENGES: &str = "blindfold_settlement_challenges_total";
+/// Alarm: open challenges of this member's batches.
+pub const CHALLENGES_OPEN: &str = "blindfold_settlement_open_challenges";
+/// Alarm: fallbacks of the forced queue that became final on L1: the committee left items out for too long.
+pub const FALLBACKS: &str = "blindfold_settlement_fallbacks_total";
 /// Bytes of batch data that this member built.
 pub const POSTED_BYTES: &str = "blindfold_settlement_data_bytes_total";
 /// Openings in these batches.
@@ -98,9 +104,25 @@ pub fn settlement_failure(task: &'static str) {
     counter!(SETTLEMENT_FAILURES, "task" => task).increment(1);
 }
 
-/// Counts what became of a batch: built, sent, bumped, cancelled, reverted, unfunded.
+/// Counts what became of a batch: built, sent, bumped, cancelled, reverted, unfunded; `shown` is a call before it that
+/// shows where forced items were ordered, `waits` a batch that cannot count yet because they were not.
 pub fn posting(event: &'static str) {
     counter!(POSTING, "event" => event).increment(1);
+}
+
+/// Counts what became of a challenge: answered, taken_over (another member's), failed.
+pub fn challenge(event: &'static str) {
+    counter!(CHALLENGES, "event" => event).increment(1);
+}
+
+/// Sets how many challenges of this member's batches are open.
+pub fn challenges_against_us(open: usize) {
+    gauge!(CHALLENGES_OPEN).set(open as f64);
+}
+
+/// Counts a fallback of the forced queue on L1.
+pub fn fallback() {
+    counter!(FALLBACKS).increment(1);
 }
 
 /// Counts the data of a batch.
@@ -211,6 +233,9 @@ fn describe() {
     counter!(MISMATCHES).absolute(0);
     describe_counter!(SETTLEMENT_FAILURES, "Looks at L1 that failed, by task.");
     describe_counter!(POSTING, "Batches of this member, by what became of them.");
+    describe_counter!(CHALLENGES, "Challenges, by what this member did about them.");
+    describe_gauge!(CHALLENGES_OPEN, "Alarm: open challenges of this member's batches.");
+    describe_counter!(FALLBACKS, "Alarm: fallbacks of the forced queue on L1.");
     describe_counter!(POSTED_BYTES, "Bytes of batch data that this member built.");
     describe_counter!(POSTED_OPENINGS, "Openings in the batches that this member built.");
     describe_gauge!(POSTED_HEIGHT, "Highest height on L1.");

@@ -14,6 +14,9 @@ use crate::{
 };
 
 /// A batch as the inbox knows it: the event carries it, L1 keeps its hash.
+///
+/// One without heights (`last_height` is one below `first_height`, all roots are zero) is the fallback of the forced
+/// queue: anyone may post it over a committee that failed ([`crate::posting::ForcedRule`]).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
 pub struct Batch {
     /// From 1.
@@ -24,7 +27,7 @@ pub struct Batch {
     pub epoch: u64,
     /// One above the last height of the batch before; of the first: 1.
     pub first_height: u64,
-    /// Not below the first.
+    /// Not below the first, unless it has no heights: then one below.
     pub last_height: u64,
     /// Digest of the commitment of the last height, whose certificate L1 verified.
     pub last_commitment: B256,
@@ -36,7 +39,7 @@ pub struct Batch {
     pub opening_count: u32,
     /// State root after the last height.
     pub state_root: B256,
-    /// Forced items consumed up to the last height.
+    /// Forced items consumed up to the last height; of a fallback: up to which later heights must have consumed them.
     pub forced_head: u64,
     /// Of its data: [`crate::blobs::calldata_hash`] or [`crate::blobs::blobs_hash`].
     pub data_hash: B256,

@@ -246,7 +246,8 @@ impl FaultKind {
 /// Rebuilds the heights of a batch on up to `threads` threads, and checks them against its header.
 ///
 /// The header is as the inbox emitted it, `start` is where the batch before it ended, and `data` is what
-/// `header.data_hash` stands for: that is for the caller to check ([`crate::blobs`]).
+/// `header.data_hash` stands for: that is for the caller to check ([`crate::blobs`]). A batch without heights, the
+/// fallback of the forced queue, has no data and gives no heights; of it only its place is checked.
 ///
 /// # Errors
 /// The first fault, by height and position.
@@ -259,6 +260,14 @@ pub fn derive(
     threads: usize,
 ) -> Result<Vec<DerivedHeight>, Fault> {
     let everywhere = |kind| Fault { place: Place::Batch, kind };
+    if header.heights() == 0 {
+        let place = [
+            ("parent", start.batch == header.parent),
+            ("first height", start.first_height == header.first_height),
+        ];
+        let wrong = place.iter().find(|(_, same)| !same);
+        return wrong.map_or(Ok(Vec::new()), |(name, _)| Err(everywhere(FaultKind::Header(name))));
+    }
     let posted = codec::decode(data).map_err(|error| everywhere(error.into()))?;
     let same = [
         ("chain", posted.chain_id == chain.chain_id()),

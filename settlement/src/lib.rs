@@ -24,6 +24,7 @@ pub mod l1;
 pub mod points;
 pub mod poster;
 pub mod posting;
+pub mod reveal;
 mod sol;
 
 #[cfg(any(test, feature = "testkit"))]

@@ -1,14 +1,14 @@
 //! Whose turn it is to post, how to carry the data, what to offer for it, and what to do about a transaction
-//! that was sent: decisions without I/O.
+//! that was sent: decisions without I/O. Which challenge to answer is decided in [`crate::reveal`].
 //!
 //! # Steps
 //!
 //! ```text
 //!            nothing sent                         something sent
-//!  ┌─ not my turn, or too little ─▶ Wait          in a block, good ──────▶ Keep until final, or Build the next
-//!  └─ else ─▶ Build ─▶ store ─▶ send              in a block, reverted ──▶ Drop
-//!                                                 nonce used, or not next ▶ Drop
-//!                                                 chain moved on ────────▶ Cancel: same nonce, no data
+//!  ┌─ a challenge to answer ─▶ Answer             in a block, good ──────▶ Keep until final, or begin the next
+//!  ├─ not my turn, or too little ─▶ Wait          in a block, reverted ──▶ Drop
+//!  └─ else ─▶ Build                               nonce used, or not next ▶ Drop
+//!                 └─▶ store ─▶ send               chain moved on ────────▶ Cancel: same nonce, no data
 //!                                                 waited long enough ────▶ Bump, up to a cap
 //!                                                 else ──────────────────▶ Wait
 //! ```
@@ -16,7 +16,10 @@
 //! What was sent is stored before it is sent, so a crash leaves the transaction to be found again, and never a
 //! second one beside it. A reorg takes the block away: the same transaction is then not in a block any more and
 //! is sent again. The inbox takes a batch only on the hash of the one before, so there is no order of events in
-//! which two batches for one height are accepted, or a height is left out.
+//! which two batches for one height are accepted, or a height is left out. A challenge is answered once, whoever
+//! tries.
+//!
+//! An answer goes before a batch, and what stands in its way is pushed out of it: a stake is worth more than gas.
 
 use alloy_primitives::B256;
 
@@ -143,8 +146,19 @@ pub struct Policy {
     pub full_heights: u64,
     /// A transaction that is in no block after this long is replaced by one that offers more, in seconds.
     pub bump_after_s: u64,
-    /// Most that is ever offered, in wei per gas.
+    /// Most that is ever offered for a batch, in wei per gas.
     pub max_fee_cap: u128,
+    /// Most that is ever offered for an answer, in wei per gas; what is offered for a batch, if that is more.
+    pub answer_fee_cap: u128,
+    /// Whether this member posts batches at all; it answers challenges in any case.
+    pub posts: bool,
+}
+
+impl Policy {
+    /// The most that is offered for an answer, and for getting something out of its way.
+    fn urgent_cap(&self) -> u128 {
+        self.answer_fee_cap.max(self.max_fee_cap)
+    }
 }
 
 /// What of L1 and of the own chain the decision rests on.
@@ -158,6 +172,11 @@ pub struct View {
     pub ready_heights: u64,
     /// How long the first of them has been ready, in seconds.
     pub waited_s: u64,
+    /// The challenge that this member is to answer now, by its id.
+    pub answer: Option<B256>,
+    /// Whether the challenge that was answered by what was sent is still open in the newest block; of no account if
+    /// something else was sent.
+    pub answered_is_open: bool,
     /// The own account's next nonce in the newest block.
     pub nonce: u64,
     /// Now, in seconds since the Unix epoch.
@@ -178,19 +197,35 @@ pub enum Fate {
     Reverted,
 }
 
+/// What a transaction is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A batch. Worthless once the inbox has another after this parent.
+    Batch {
+        /// Hash of the batch before.
+        parent: B256,
+    },
+    /// The answer to a challenge. Worthless once the challenge is not open any more.
+    Answer {
+        /// Id of the challenge.
+        challenge: B256,
+    },
+    /// What nothing that comes in between makes worthless: the claim of a repayment, or nothing at all in the place
+    /// of what came too late.
+    Standing,
+}
+
 /// A transaction that was sent and is not settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sent {
     /// Its nonce.
     pub nonce: u64,
-    /// The parent that its batch names.
-    pub parent: B256,
+    /// What it is for.
+    pub purpose: Purpose,
     /// What it offers.
     pub bid: Bid,
     /// Whether it has blobs.
     pub blobs: bool,
-    /// Whether it only takes the place of a batch that came too late.
-    pub cancels: bool,
     /// When it was last sent, in seconds since the Unix epoch.
     pub sent_s: u64,
 }
@@ -202,11 +237,13 @@ pub enum Step {
     Wait,
     /// Build the next batch and send it.
     Build,
+    /// Answer the challenge of the view.
+    Answer,
     /// Send what was sent once more, as it is: the node may have lost it.
     Resend,
     /// Replace it by the same with this offer.
     Bump(Bid),
-    /// Replace it by nothing: its batch has no place any more.
+    /// Replace it by nothing: it is worthless now, or in the way of an answer.
     Cancel(Bid),
     /// It did its work, but its block may still go.
     Keep,
@@ -230,15 +267,15 @@ pub fn step(
 }
 
 fn begin(seat: u32, policy: &Policy, view: &View) -> Step {
+    if view.answer.is_some() {
+        return Step::Answer;
+    }
     let index = view.batches.saturating_add(1);
     let worth_it = view.ready_heights >= policy.full_heights || view.waited_s >= policy.interval_s;
     // The turn is lost only by the time beyond which heights need not have waited.
     let late_s = view.waited_s.saturating_sub(policy.interval_s);
-    if view.ready_heights > 0 && worth_it && policy.rotation.seat(index, late_s) == seat {
-        Step::Build
-    } else {
-        Step::Wait
-    }
+    let posts = policy.posts && view.ready_heights > 0 && worth_it;
+    if posts && policy.rotation.seat(index, late_s) == seat { Step::Build } else { Step::Wait }
 }
 
 fn go_on(
@@ -251,10 +288,16 @@ fn go_on(
 ) -> Step {
     match fate {
         Fate::Included { is_final: true } | Fate::Reverted => return Step::Drop,
-        // Nothing rests on its block staying: should a reorg take it, the inbox is back where it was, and the
-        // next batch is built on that.
+        // Nothing rests on its block staying: should a reorg take it, the inbox is back where it was, and what is
+        // sent next is made for that.
         Fate::Included { is_final: false } => {
-            return if begin(seat, policy, view) == Step::Build { Step::Build } else { Step::Keep };
+            let own = view.answer.map(|challenge| Purpose::Answer { challenge });
+            return match begin(seat, policy, view) {
+                // The block came between two looks.
+                Step::Answer if own == Some(sent.purpose) => Step::Keep,
+                Step::Wait => Step::Keep,
+                next => next,
+            };
         }
         Fate::Open => {}
     }
@@ -263,11 +306,22 @@ fn go_on(
         // and this one cannot come in until that is made up for.
         return Step::Drop;
     }
-    let outdated = !sent.cancels && view.parent != sent.parent;
+    let in_the_way = view.answer.is_some();
+    let (outdated, cap) = match sent.purpose {
+        Purpose::Batch { parent } => (view.parent != parent, policy.max_fee_cap),
+        Purpose::Answer { .. } => (!view.answered_is_open, policy.urgent_cap()),
+        Purpose::Standing if in_the_way => (false, policy.urgent_cap()),
+        Purpose::Standing => (false, policy.max_fee_cap),
+    };
     let old = view.now_s.saturating_sub(sent.sent_s) >= policy.bump_after_s;
-    match sent.bid.bumped(prices, sent.blobs, policy.max_fee_cap) {
+    match sent.bid.bumped(prices, sent.blobs, cap) {
         Some(bid) if outdated => Step::Cancel(bid),
         Some(bid) if old => Step::Bump(bid),
+        None if old && in_the_way => {
+            // L1 is dearer than a batch is worth, and an answer waits behind it.
+            let bid = sent.bid.bumped(prices, sent.blobs, policy.urgent_cap());
+            bid.map_or(Step::Resend, Step::Cancel)
+        }
         _ if old => Step::Resend,
         _ => Step::Wait,
     }
@@ -285,6 +339,8 @@ mod tests {
         full_heights: 100,
         bump_after_s: 24,
         max_fee_cap: 1_000,
+        answer_fee_cap: 5_000,
+        posts: true,
     };
     const PRICES: Prices = Prices { base_fee: 10, blob_base_fee: 3, tip: 1 };
 
@@ -294,21 +350,18 @@ mod tests {
             parent: B256::repeat_byte(5),
             ready_heights: 1,
             waited_s: 0,
+            answer: None,
+            answered_is_open: false,
             nonce: 7,
             now_s: 1_000,
         }
     }
 
+    const ASKED: B256 = B256::repeat_byte(0xa);
+
     fn sent() -> Sent {
-        let (nonce, parent) = (7, B256::repeat_byte(5));
-        Sent {
-            nonce,
-            parent,
-            bid: Bid::first(&PRICES),
-            blobs: false,
-            cancels: false,
-            sent_s: 1_000,
-        }
+        let purpose = Purpose::Batch { parent: B256::repeat_byte(5) };
+        Sent { nonce: 7, purpose, bid: Bid::first(&PRICES), blobs: false, sent_s: 1_000 }
     }
 
     #[test]
@@ -357,7 +410,7 @@ mod tests {
         check(|_, view| view.now_s += 24, Fate::Open, Step::Bump(bumped));
         check(|_, view| view.parent = B256::ZERO, Fate::Open, Step::Cancel(bumped));
         check(
-            |sent, view| (sent.cancels, view.parent) = (true, B256::ZERO),
+            |sent, view| (sent.purpose, view.parent) = (Purpose::Standing, B256::ZERO),
             Fate::Open,
             Step::Wait,
         );
@@ -373,6 +426,61 @@ mod tests {
         check(|_, _| {}, Fate::Reverted, Step::Drop);
         // At the cap it is only sent again.
         check(|sent, view| (sent.bid.max_fee, view.now_s) = (999, 1_024), Fate::Open, Step::Resend);
+    }
+
+    #[test]
+    fn an_answer_goes_before_a_batch_and_is_sent_once() {
+        let mut waiting =
+            View { answer: Some(ASKED), answered_is_open: true, ready_heights: 100, ..view() };
+        assert_eq!(step(1, &POLICY, &waiting, &PRICES, None), Step::Answer);
+        let silent = Policy { posts: false, ..POLICY };
+        assert_eq!(step(1, &silent, &waiting, &PRICES, None), Step::Answer);
+        let batch_next = View { answer: None, ..waiting };
+        assert_eq!(step(1, &silent, &batch_next, &PRICES, None), Step::Wait);
+        // A batch is in a block: the answer is next. The answer itself is in a block that came between two looks.
+        let included = Fate::Included { is_final: false };
+        waiting.nonce = 8;
+        assert_eq!(step(1, &POLICY, &waiting, &PRICES, Some((&sent(), included))), Step::Answer);
+        let answer = Sent { purpose: Purpose::Answer { challenge: ASKED }, ..sent() };
+        assert_eq!(step(1, &POLICY, &waiting, &PRICES, Some((&answer, included))), Step::Keep);
+        let next = View { answer: Some(B256::repeat_byte(0xb)), ..waiting };
+        assert_eq!(step(1, &POLICY, &next, &PRICES, Some((&answer, included))), Step::Answer);
+    }
+
+    #[test]
+    fn an_answer_is_followed_to_its_end_and_nothing_stays_in_its_way() {
+        let check = |change: fn(&mut Sent, &mut View), expected| {
+            let purpose = Purpose::Answer { challenge: ASKED };
+            let mut sent = Sent { purpose, ..sent() };
+            let mut view = View { answer: Some(ASKED), answered_is_open: true, ..view() };
+            change(&mut sent, &mut view);
+            let got = step(1, &POLICY, &view, &PRICES, Some((&sent, Fate::Open)));
+            assert_eq!(got, expected, "{sent:?}");
+        };
+        let bumped = |cap| Bid::first(&PRICES).bumped(&PRICES, false, cap).expect("below the cap");
+        check(|_, _| {}, Step::Wait);
+        check(|_, view| view.parent = B256::ZERO, Step::Wait);
+        check(|_, view| view.now_s += 24, Step::Bump(bumped(1_000)));
+        // Somebody else answered, or a reorg took the challenge away.
+        check(|_, view| view.answered_is_open = false, Step::Cancel(bumped(1_000)));
+        // It may cost more than a batch, but not anything.
+        let dear = |fee| Bid { max_fee: fee, ..Bid::first(&PRICES) };
+        let dearer = dear(2_000).bumped(&PRICES, false, 5_000).expect("below the cap");
+        check(|sent, view| (sent.bid.max_fee, view.now_s) = (2_000, 1_024), Step::Bump(dearer));
+        check(|sent, view| (sent.bid.max_fee, view.now_s) = (4_999, 1_024), Step::Resend);
+        // A batch in the way is offered more for as usual, and beyond its cap given up.
+        let batch = sent().purpose;
+        let in_the_way = dear(999).bumped(&PRICES, false, 5_000).expect("below the cap");
+        let purposes =
+            [(batch, Step::Cancel(in_the_way)), (Purpose::Standing, Step::Bump(in_the_way))];
+        for (purpose, expected) in purposes {
+            let sent = Sent { purpose, bid: dear(999), ..sent() };
+            let view = View { answer: Some(ASKED), now_s: 1_024, ..view() };
+            let got = step(1, &POLICY, &view, &PRICES, Some((&sent, Fate::Open)));
+            assert_eq!(got, expected);
+            let calm = View { answer: None, ..view };
+            assert_eq!(step(1, &POLICY, &calm, &PRICES, Some((&sent, Fate::Open))), Step::Resend);
+        }
     }
 
     #[test]

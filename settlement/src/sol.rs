@@ -1,19 +1,18 @@
 //! What evidence and challenges are to L1: the generated types of the contracts that take them, and how ours become
 //! theirs.
 
-use alloy_primitives::U256;
+use alloy_primitives::{Bytes, U256};
 use blindfold_wire as wire;
 
 use crate::{accumulator, batch};
 
-use crate::bindings::{BatchInbox, Slasher};
+use crate::bindings::{BatchInbox, PosterVerifier, Slasher};
 pub(crate) use crate::bindings::{
-    BatchInbox::{challengeCall, failRevealCall},
+    BatchInbox::{challengeCall, failRevealCall, revealCommitmentCall, revealOpeningCall},
     PosterVerifier::{
-        AccumulatorLeaf, Batch, BrokenFirstEvidence, BrokenLeafEvidence, BrokenLinkEvidence,
-        DisownedOpeningEvidence, ForgedCommitmentEvidence, Opening, OpeningLeaf,
-        ReorderingEvidence, SealedEnvelope, WrongOpeningEvidence, verifyBrokenCountCall,
-        verifyBrokenFirstCall, verifyBrokenLeafCall, verifyBrokenOffsetCall,
+        BrokenFirstEvidence, BrokenLeafEvidence, BrokenLinkEvidence, DisownedOpeningEvidence,
+        ForgedCommitmentEvidence, OpeningLeaf, ReorderingEvidence, WrongOpeningEvidence,
+        verifyBrokenCountCall, verifyBrokenFirstCall, verifyBrokenLeafCall, verifyBrokenOffsetCall,
         verifyBrokenParentCall, verifyDisownedOpeningCall, verifyForgedCommitmentCall,
         verifyReorderingCall, verifyWrongOpeningCall,
     },
@@ -25,10 +24,20 @@ pub(crate) use crate::bindings::{
 /// Position that stands for the commitment of a height in a challenge.
 pub(crate) const COMMITMENT: u32 = u32::MAX;
 
-/// Our batch as the contracts named have it.
-macro_rules! batches {
-    ($($batch:ty),*) => {$(
-        impl From<&batch::Batch> for $batch {
+/// An envelope as L1 wants to see it: without its body, and with the y coordinates that it would find hard to compute.
+pub(crate) struct SealedEnvelope {
+    pub(crate) preimage: Bytes,
+    pub(crate) payer: wire::Signature65,
+    pub(crate) u_y: [U256; 2],
+    pub(crate) w_y: [U256; 2],
+    /// Epoch of a committee with the key that it is sealed to.
+    pub(crate) key_epoch: u64,
+}
+
+/// What both the inbox and the verifier of posters take, as the contracts named have it.
+macro_rules! posted {
+    ($($contract:ident),*) => {$(
+        impl From<&batch::Batch> for $contract::Batch {
             fn from(batch: &batch::Batch) -> Self {
                 Self {
                     index: batch.index,
@@ -49,10 +58,53 @@ macro_rules! batches {
                 }
             }
         }
+
+        impl From<&accumulator::AccumulatorLeaf> for $contract::AccumulatorLeaf {
+            fn from(leaf: &accumulator::AccumulatorLeaf) -> Self {
+                Self {
+                    height: leaf.height,
+                    digest: leaf.digest,
+                    orderRoot: leaf.order_root,
+                    offset: leaf.offset,
+                    signatureHash: leaf.signature_hash,
+                }
+            }
+        }
+
+        impl From<&wire::Opening> for $contract::Opening {
+            fn from(opening: &wire::Opening) -> Self {
+                match opening {
+                    wire::Opening::Opened { seed, message } => Self {
+                        kind: 0,
+                        seed: seed.into(),
+                        message: message.clone().into(),
+                        secret: Default::default(),
+                    },
+                    wire::Opening::Undecryptable { secret } => Self {
+                        kind: 1,
+                        seed: Default::default(),
+                        message: Default::default(),
+                        secret: secret.to_vec().into(),
+                    },
+                }
+            }
+        }
+
+        impl From<SealedEnvelope> for $contract::SealedEnvelope {
+            fn from(envelope: SealedEnvelope) -> Self {
+                Self {
+                    preimage: envelope.preimage,
+                    payer: (&envelope.payer).into(),
+                    uY: envelope.u_y,
+                    wY: envelope.w_y,
+                    keyEpoch: envelope.key_epoch,
+                }
+            }
+        }
     )*};
 }
 
-batches!(Batch, BatchInbox::Batch);
+posted!(PosterVerifier, BatchInbox);
 
 impl From<&wire::bundle::BundleHeader> for Slasher::ShareBundle {
     fn from(header: &wire::bundle::BundleHeader) -> Self {
@@ -67,18 +119,6 @@ impl From<&wire::bundle::BundleHeader> for Slasher::ShareBundle {
     }
 }
 
-impl From<&accumulator::AccumulatorLeaf> for AccumulatorLeaf {
-    fn from(leaf: &accumulator::AccumulatorLeaf) -> Self {
-        Self {
-            height: leaf.height,
-            digest: leaf.digest,
-            orderRoot: leaf.order_root,
-            offset: leaf.offset,
-            signatureHash: leaf.signature_hash,
-        }
-    }
-}
-
 impl From<&accumulator::OpeningLeaf> for OpeningLeaf {
     fn from(leaf: &accumulator::OpeningLeaf) -> Self {
         Self {
@@ -86,25 +126,6 @@ impl From<&accumulator::OpeningLeaf> for OpeningLeaf {
             position: leaf.position,
             id: leaf.id,
             openingHash: leaf.opening_hash,
-        }
-    }
-}
-
-impl From<&wire::Opening> for Opening {
-    fn from(opening: &wire::Opening) -> Self {
-        match opening {
-            wire::Opening::Opened { seed, message } => Self {
-                kind: 0,
-                seed: seed.into(),
-                message: message.clone().into(),
-                secret: Default::default(),
-            },
-            wire::Opening::Undecryptable { secret } => Self {
-                kind: 1,
-                seed: Default::default(),
-                message: Default::default(),
-                secret: secret.to_vec().into(),
-            },
         }
     }
 }

@@ -8,7 +8,7 @@ use alloy_primitives::{Address, B256, keccak256};
 use blindfold_crypto::{Column, check_shares};
 use blindfold_node::{
     member::Shared,
-    settlement::{leader_table, poster},
+    settlement::{drafts, leader_table},
 };
 use blindfold_settlement::{
     Batch, BatchBuilder, ChainRules, Draft, Finding, Limits, Offence, OffenceKind, Posted, Posting,
@@ -90,7 +90,7 @@ pub fn examine(
 
 /// The heights that a member would post, from what it stored.
 fn history(shared: &Shared) -> Vec<CertifiedHeight> {
-    let read = |height| poster::opened(shared, height).expect("the database reads");
+    let read = |height| drafts::opened(shared, height).expect("the database reads");
     let heights = (1..).map_while(read).map(|(opened, signature, _)| CertifiedHeight {
         signed: SignedCommitment { commitment: opened.commitment().clone(), signature },
         opened,

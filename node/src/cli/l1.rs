@@ -1,4 +1,7 @@
-//! `blindfold l1`: the embedded L1 as a server, for development.
+//! `blindfold l1`: the embedded L1 as a server, for development; contracts on any L1, and the fallback of their forced
+//! queue.
+
+mod fallback;
 
 use super::{node::stop_requested, tx::read_key};
 use crate::{
@@ -24,7 +27,7 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 /// Wei of one ether.
 const ETHER: u64 = 1_000_000_000_000_000_000;
 
-/// An L1 for development on this machine.
+/// An L1 for development on this machine, and what anyone may do on any.
 #[derive(Debug, Subcommand)]
 pub enum L1Command {
     /// Serve the embedded L1 (one process, no consensus: not a real L1) until Ctrl-C.
@@ -34,6 +37,9 @@ pub enum L1Command {
     /// Put the contracts on an L1, for a genesis document that names the planned inbox. May be called again
     /// after it broke off.
     Deploy(DeployArgs),
+    /// Take forced items that waited for too long out of the committee's hands: no batch of it counts from then on
+    /// that has not consumed them. Anyone may.
+    Fallback(fallback::FallbackArgs),
 }
 
 /// Which account deploys.
@@ -120,6 +126,7 @@ pub fn run(command: L1Command) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         L1Command::Deploy(args) => deploy_contracts(&args),
+        L1Command::Fallback(args) => fallback::run(&args),
     }
 }
 

@@ -69,19 +69,13 @@ impl Book {
         Ok((newest, settled))
     }
 
-    /// Notes batches whose L1 blocks are final. Those without heights, which anyone may post over a committee that
-    /// failed, are no part of the book.
+    /// Notes batches whose L1 blocks are final.
     ///
     /// # Errors
     /// If the database fails.
     pub fn settle(&self, rows: &[PostedRow]) -> Result<(), MemberError> {
-        let writes: Vec<_> = rows
-            .iter()
-            .filter(|row| row.batch.heights() > 0)
-            .map(|row| {
-                (Family::Posted, row.batch.last_height.to_be_bytes().to_vec(), Some(row.encode()))
-            })
-            .collect();
+        let writes: Vec<_> =
+            rows.iter().map(|row| (Family::Posted, key(row), Some(row.encode()))).collect();
         if !writes.is_empty() {
             self.store.write(writes, Durability::Buffered)?;
             self.changed.send_modify(|version| *version += 1);
@@ -91,7 +85,6 @@ impl Book {
 
     /// Replaces what is known of blocks that are not final.
     pub fn see(&self, mut rows: Vec<PostedRow>) {
-        rows.retain(|row| row.batch.heights() > 0);
         rows.truncate(MAX_OPEN);
         let mut open = self.open.write();
         if *open != rows {
@@ -104,6 +97,16 @@ impl Book {
     /// Hears of changes.
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
+    }
+}
+
+/// The last height; of a batch without heights, which anyone may post over a committee that failed, its index behind
+/// that, so that it comes after the batch before it and hides none.
+fn key(row: &PostedRow) -> Vec<u8> {
+    let height = row.batch.last_height.to_be_bytes();
+    match row.batch.heights() {
+        0 => [height, row.batch.index.to_be_bytes()].concat(),
+        _ => height.to_vec(),
     }
 }
 
@@ -132,7 +135,7 @@ mod tests {
             [1, 10, 11, 12].map(|h| found(&book, h)),
             [Some((1, false)), Some((1, false)), Some((2, false)), None]
         );
-        book.settle(&[row(1, 1, 10), row(2, 12, 11)]).unwrap();
+        book.settle(&[row(1, 1, 10)]).unwrap();
         book.see(vec![row(2, 11, 30)]);
         assert_eq!(
             [1, 10, 11, 30, 31].map(|h| found(&book, h)),
@@ -144,5 +147,24 @@ mod tests {
         let book = Book::new(store);
         assert_eq!(found(&book, 10), Some((1, true)));
         assert_eq!(book.newest().unwrap().1, Some(row(1, 1, 10)));
+    }
+
+    /// Those without heights count as batches, and stand in the way of no height.
+    #[test]
+    fn batches_without_heights_are_in_the_book() {
+        let folder = tempfile::tempdir().unwrap();
+        let book = Book::new(Store::open(folder.path(), [7; 32]).unwrap());
+        let rows = [row(1, 1, 0), row(2, 1, 10), row(3, 11, 10), row(4, 11, 10), row(5, 11, 256)];
+        let found = |height| book.of_height(height).unwrap().map(|posted| posted.row.batch.index);
+        for known in 1..=rows.len() {
+            let (settled, open) = rows.split_at(known);
+            book.settle(settled).unwrap();
+            book.see(open.to_vec());
+            let expected = [None, Some(2), Some(2), Some(5), Some(5), None];
+            assert_eq!([0, 1, 10, 11, 256, 257].map(found), expected, "{known} final");
+            let (newest, settled) = book.newest().unwrap();
+            assert_eq!(newest.as_ref(), rows.last());
+            assert_eq!(settled.as_ref(), rows[..known].last());
+        }
     }
 }

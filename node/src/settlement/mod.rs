@@ -2,19 +2,24 @@
 //!
 //! | task | does | owns |
 //! |---|---|---|
-//! | [`watcher`] | reads L1: batches, forced items, base fees | nothing but its place |
-//! | [`poster`] | builds batches of executed heights and gets them onto L1 | one transaction at a time |
+//! | [`watcher`] | reads L1: batches, challenges, forced items, base fees | nothing but its place |
+//! | [`poster`] | answers challenges; builds batches of executed heights and gets them onto L1 | one transaction at a time |
 //!
-//! What is decided without L1 at hand is decided in `settlement::poster`; here are the effects. A member without
+//! What is decided without L1 at hand is decided in `settlement::poster` and `settlement::reveal`; here are the
+//! effects. A member without
 //! an L1 in its configuration orders, opens and executes all the same, but posts nothing, and cannot judge
 //! proposals that name an L1 block it has not seen.
 
+mod answers;
 pub mod book;
+pub mod challenges;
+pub mod drafts;
 #[cfg(feature = "demo")]
 mod misposting;
 pub mod poster;
 pub mod read;
 pub mod rows;
+mod sending;
 pub mod watcher;
 
 use crate::{
@@ -31,10 +36,13 @@ use blindfold_settlement::{
     batch::{BuildError, PushError},
     bindings::BatchInbox,
     blobs::BlobError,
+    derive::Fault,
     l1::{L1, L1Error, SharedL1},
     posting::CallError,
+    reveal::RevealError,
 };
-use blindfold_wire::{Genesis, SigningKey};
+use blindfold_wire::{Genesis, GenesisError, SigningKey};
+use challenges::Challenges;
 use commonware_runtime::{Clock, Handle, Spawner};
 use std::{
     sync::Arc,
@@ -87,6 +95,21 @@ pub enum SettlementError {
     /// Data does not go into blobs.
     #[error(transparent)]
     Blobs(#[from] BlobError),
+    /// A challenge cannot be answered.
+    #[error(transparent)]
+    Reveal(#[from] RevealError),
+    /// The data of a batch is not what was certified: its poster's fault.
+    #[error("the batch's data: {0}")]
+    Data(#[from] Fault),
+    /// The genesis document has no leaders, or no keys.
+    #[error("genesis document: {0}")]
+    Leaders(#[from] ScheduleError),
+    /// As above.
+    #[error("genesis document: {0}")]
+    Genesis(#[from] GenesisError),
+    /// The inbox would refuse a call, so it is not sent.
+    #[error("the inbox would refuse it: {0}")]
+    WouldRevert(L1Error),
 }
 
 pub(crate) fn transport(error: TransportError) -> SettlementError {
@@ -120,6 +143,8 @@ pub struct Contracts {
     pub inbox: Address,
     /// The forced queue, as the inbox names it.
     pub queue: Address,
+    /// Time to answer a challenge, in seconds.
+    pub challenge_window_s: u64,
 }
 
 impl Contracts {
@@ -140,7 +165,8 @@ impl Contracts {
             return Err(SettlementError::OtherChain(inbox));
         }
         let queue = contract.contracts().call().await.map_err(contract_error)?.queue;
-        Ok(Self { inbox, queue })
+        let challenge_window_s = contract.challengeWindow().call().await.map_err(contract_error)?;
+        Ok(Self { inbox, queue, challenge_window_s })
     }
 }
 
@@ -173,7 +199,7 @@ pub(crate) fn contract_error(error: alloy_contract::Error) -> SettlementError {
     }
 }
 
-/// Starts following L1, and posting if this is a member that is told to. Until L1 answers and the contracts are
+/// Starts following L1, and, if this is a member, answering challenges, and posting if it is told to. Until L1 answers and the contracts are
 /// found it asks for them again and again: an L1 that is away stops nothing else.
 pub fn start<E: Clock + Spawner>(
     context: E,
@@ -195,17 +221,20 @@ pub fn start<E: Clock + Spawner>(
         if let Some(banner) = l1.kind().banner() {
             tracing::warn!(target: "blindfold::settlement", "{banner}");
         }
+        let challenges = Arc::new(Challenges::default());
         let watcher = watcher::Watcher::new(
             Arc::clone(&shared),
             Arc::clone(&l1),
             contracts,
+            Arc::clone(&challenges),
             config.from_block,
             poll,
         );
         let following = watcher.run(context.child("watcher"));
-        match key.filter(|_| config.post) {
+        match key {
             Some(key) => {
-                let poster = poster::Poster::new(shared, l1, contracts, key, &config);
+                let poster =
+                    poster::Poster::new(shared, l1, contracts, challenges, key, &config);
                 futures::join!(following, poster.run(context.child("poster")));
             }
             None => following.await,

@@ -1,52 +1,59 @@
-//! Posts batches: the effects around `settlement::poster`, which decides.
+//! Answers challenges and posts batches: the effects around `settlement::poster`, which decides.
 //!
 //! One transaction at a time. It is stored, with fsync, before it is sent; after a restart it is found, looked for
 //! on L1, and sent again or given up by the same rules as without the restart. The account's nonce, the inbox's
 //! chain of hashes and this one row are all the state there is.
 
-use super::{Contracts, SettlementError, contract_error, rows::PendingRow, transport};
+use super::{
+    Contracts, SettlementError,
+    challenges::Challenges,
+    contract_error,
+    drafts::{Built, consuming, draft},
+    rows::PendingRow,
+    sending::{CALL_GAS, cancelled, gas_limit, sign},
+    transport,
+};
 use crate::{
     config::SettlementConfig,
     member::{MemberError, Shared},
     metrics,
     store::{Durability, Family, Store},
 };
-use alloy_consensus::{SignableTransaction as _, TxEip1559, TxEip4844, TxEip4844WithSidecar};
-use alloy_eips::{BlockNumberOrTag, eip2718::Encodable2718 as _};
-use alloy_network::TxSignerSync as _;
-use alloy_primitives::{Address, B256, Bytes, TxKind, U256};
+use alloy_eips::BlockNumberOrTag;
+use alloy_primitives::{B256, Bytes, U256};
 use alloy_provider::Provider as _;
+use alloy_rpc_types_eth::TransactionRequest;
 use alloy_sol_types::SolCall as _;
 use blindfold_settlement::{
-    batch::{BatchBuilder, Draft, Limits, PushError},
-    bindings::BatchInbox,
+    batch::Limits,
+    bindings::{BatchInbox, ForcedQueue},
     blobs,
-    l1::{L1Signer, SendFault, SharedL1, fault, seal_blobs},
-    poster::{Bid, Carriage, Fate, Policy, Prices, Rotation, Sent, Step, View, step},
-    posting,
+    l1::{L1Signer, SendFault, SharedL1, fault},
+    poster::{Bid, Carriage, Fate, Policy, Prices, Purpose, Rotation, Sent, Step, View, step},
+    posting::{self, ForcedRule},
+    reveal::Turns,
 };
-use blindfold_wire::{OpenedBatch, SigningKey};
+use blindfold_wire::{FinalizationCertificate, OrderCommitment, SigningKey};
 use commonware_runtime::Clock;
 use std::{
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
 use tracing::{debug, error, info, warn};
 
+mod answering;
+
 /// Key of the one row of [`Family::Posting`].
 const PENDING: &[u8] = b"pending";
-/// Gas of a call of `postBatch` beside its data, about: the pairing, the proof, the storage.
-const CALL_GAS: u64 = 450_000;
-/// Gas that is never asked for: the cap of a transaction (EIP-7825).
-const MAX_TRANSACTION_GAS: u64 = 16_777_216;
-/// Gas of a plain transfer, with room.
-const CANCEL_GAS: u64 = 30_000;
 /// Tip where the node suggests none, in wei per gas.
 const LEAST_TIP: u128 = 1;
 /// How often it is looked at whether a repayment is worth claiming, in seconds.
 const CLAIM_EVERY_S: u64 = 60;
-/// Heights that are looked at for one batch, at most.
-const MAX_HEIGHTS_AT_ONCE: u64 = 2_048;
+/// L1 blocks within which a batch should be in one: what is due until then had better be in it.
+const MAX_INCLUSION_BLOCKS: u64 = 25;
+/// Gas of a call that moves what the inbox owes.
+const CLAIM_GAS: u64 = 300_000;
 
 /// The poster's own state.
 pub struct Poster {
@@ -54,6 +61,12 @@ pub struct Poster {
     store: Store,
     l1: SharedL1,
     contracts: Contracts,
+    challenges: Arc<Challenges>,
+    turns: Turns,
+    /// Challenges that could not be answered, by id, and when to try again, in seconds.
+    later: BTreeMap<B256, u64>,
+    /// Open challenges of this member's batches when it last looked.
+    against_us: usize,
     signer: L1Signer,
     key: SigningKey,
     seat: u32,
@@ -71,10 +84,19 @@ pub struct Poster {
     reorder: bool,
 }
 
+/// What a transaction begins with: prices, the account's next nonce, and now, in seconds since the Unix epoch.
+#[derive(Clone, Copy)]
+struct Moment {
+    prices: Prices,
+    nonce: u64,
+    now_s: u64,
+}
+
 /// What the inbox says of its chain.
 struct Head {
     batches: u64,
     last_height: u64,
+    forced: u64,
     hash: B256,
 }
 
@@ -84,19 +106,32 @@ impl Poster {
         shared: Arc<Shared>,
         l1: SharedL1,
         contracts: Contracts,
+        challenges: Arc<Challenges>,
         key: SigningKey,
         config: &SettlementConfig,
     ) -> Self {
         let members = u32::try_from(shared.genesis.committee.members.len()).unwrap_or(u32::MAX);
+        let seat = u32::try_from(shared.seat()).unwrap_or(u32::MAX);
         Self {
             store: shared.records.store().clone(),
-            seat: u32::try_from(shared.seat()).unwrap_or(u32::MAX),
+            seat,
+            turns: Turns {
+                seat,
+                members,
+                window_s: contracts.challenge_window_s,
+                for_others: config.answer_for_others,
+            },
+            challenges,
+            later: BTreeMap::new(),
+            against_us: 0,
             policy: Policy {
                 rotation: Rotation { members, takeover_s: config.takeover_s },
                 interval_s: config.interval_s,
                 full_heights: config.full_heights,
                 bump_after_s: config.bump_after_s,
                 max_fee_cap: config.max_fee_wei.into(),
+                answer_fee_cap: config.max_answer_fee_wei.into(),
+                posts: config.post,
             },
             limits: Limits { max_heights: config.max_heights, ..Limits::default() },
             blobs: config.blobs,
@@ -119,7 +154,7 @@ impl Poster {
         loop {
             if let Err(reason) = self.turn(super::unix_ms(&clock) / 1_000).await {
                 metrics::settlement_failure("poster");
-                warn!(target: "blindfold::settlement", %reason, "nothing was posted; trying again");
+                warn!(target: "blindfold::settlement", %reason, "nothing was sent to L1; trying again");
             }
             clock.sleep(self.poll).await;
         }
@@ -128,6 +163,14 @@ impl Poster {
     /// One look, and what it asks for.
     async fn turn(&mut self, now_s: u64) -> Result<(), SettlementError> {
         let pending = self.pending()?;
+        let wanted = self.wanted(now_s).await?;
+        if pending.is_none() && wanted.is_none() && !self.policy.posts {
+            return Ok(());
+        }
+        let answered_is_open = match pending.as_ref().map(|pending| pending.sent.purpose) {
+            Some(Purpose::Answer { challenge }) => self.is_open(challenge).await?,
+            _ => false,
+        };
         let head = self.head().await?;
         let prices = self.prices().await?;
         let address = self.key.address();
@@ -139,9 +182,12 @@ impl Poster {
             parent: head.hash,
             ready_heights: executed.saturating_sub(head.last_height),
             waited_s: self.waited(head.last_height.saturating_add(1), executed, now_s),
+            answer: wanted.as_ref().map(|wanted| wanted.challenge.asked.id()),
+            answered_is_open,
             nonce,
             now_s,
         };
+        let moment = Moment { prices, nonce, now_s };
         let fate = match &pending {
             Some(pending) => Some(self.fate(pending).await?),
             None => None,
@@ -150,10 +196,15 @@ impl Poster {
         match step(self.seat, &self.policy, &view, &prices, sent) {
             Step::Wait if pending.is_none() && now_s >= self.claim_at_s => {
                 self.claim_at_s = now_s.saturating_add(CLAIM_EVERY_S);
-                self.claim(nonce, &prices, now_s).await?;
+                self.claim(moment).await?;
             }
             Step::Wait | Step::Keep => {}
-            Step::Build => self.build(&head, &prices, nonce, now_s).await?,
+            Step::Build => self.build(&head, moment).await?,
+            Step::Answer => {
+                if let Some(wanted) = wanted {
+                    self.answer(&wanted, moment).await;
+                }
+            }
             Step::Resend => {
                 if let Some(pending) = pending {
                     let resent =
@@ -163,7 +214,8 @@ impl Poster {
             }
             Step::Bump(bid) => {
                 if let Some(pending) = pending {
-                    info!(target: "blindfold::settlement", nonce, max_fee = bid.max_fee, "offering more for a batch");
+                    info!(target: "blindfold::settlement", nonce, max_fee = bid.max_fee,
+                        purpose = ?pending.sent.purpose, "offering more for a transaction");
                     metrics::posting("bumped");
                     let sent = Sent { bid, sent_s: now_s, ..pending.sent };
                     self.send(PendingRow { sent, ..pending }).await?;
@@ -171,7 +223,8 @@ impl Poster {
             }
             Step::Cancel(bid) => {
                 if let Some(pending) = pending {
-                    info!(target: "blindfold::settlement", nonce, "another batch came first; taking ours back");
+                    info!(target: "blindfold::settlement", nonce, purpose = ?pending.sent.purpose,
+                        "another came first, or something else is more urgent; taking a transaction back");
                     metrics::posting("cancelled");
                     self.send(cancelled(pending, bid, address, now_s)).await?;
                 }
@@ -179,7 +232,7 @@ impl Poster {
             Step::Drop => {
                 if fate == Some(Fate::Reverted) {
                     metrics::posting("reverted");
-                    warn!(target: "blindfold::settlement", "a batch was refused by the inbox; building it anew");
+                    warn!(target: "blindfold::settlement", "the inbox refused a transaction; looking anew");
                 }
                 self.forget()?;
             }
@@ -204,7 +257,32 @@ impl Poster {
     async fn head(&self) -> Result<Head, SettlementError> {
         let inbox = BatchInbox::new(self.contracts.inbox, self.l1.provider());
         let head = inbox.head().call().await.map_err(contract_error)?;
-        Ok(Head { batches: head.count, last_height: head.lastHeight, hash: head.hash })
+        Ok(Head {
+            batches: head.count,
+            last_height: head.lastHeight,
+            forced: head.forcedHead,
+            hash: head.hash,
+        })
+    }
+
+    /// What the inbox asks about forced items of a batch that L1 takes within the next blocks.
+    async fn forced_rule(&self, head: &Head) -> Result<ForcedRule, SettlementError> {
+        let provider = self.l1.provider();
+        let params = &self.shared.genesis.params;
+        let (delay, deadline) = (params.forced_delay_blocks, params.forced_deadline_blocks);
+        let ahead = (deadline.saturating_sub(delay) / 4).min(MAX_INCLUSION_BLOCKS);
+        let by = provider.get_block_number().await.map_err(transport)?.saturating_add(ahead);
+        let queue = ForcedQueue::new(self.contracts.queue, &provider);
+        let due = queue.dueBy(U256::from(by), deadline).call().await.map_err(contract_error)?;
+        let inbox = BatchInbox::new(self.contracts.inbox, &provider);
+        let shown = inbox.shown().call().await.map_err(contract_error)?;
+        Ok(ForcedRule {
+            last_height: head.last_height,
+            head: head.forced,
+            due,
+            shown_height: shown.height,
+            shown_cursor: shown.forcedCursor,
+        })
     }
 
     async fn prices(&self) -> Result<Prices, SettlementError> {
@@ -247,14 +325,26 @@ impl Poster {
         Ok(Fate::Open)
     }
 
-    async fn build(
-        &self,
-        head: &Head,
-        prices: &Prices,
-        nonce: u64,
-        now_s: u64,
-    ) -> Result<(), SettlementError> {
+    async fn build(&self, head: &Head, moment: Moment) -> Result<(), SettlementError> {
         let first = head.last_height.saturating_add(1);
+        let rule = self.forced_rule(head).await?;
+        let consuming = match rule.is_shown() {
+            true => None,
+            false => {
+                let (shared, needed) = (Arc::clone(&self.shared), rule.needed());
+                let found = tokio::task::spawn_blocking(move || consuming(&shared, first, needed));
+                let Ok(found) = found.await else {
+                    return Err(SettlementError::Unusable("nothing: a worker died"));
+                };
+                let found = found?;
+                if found.is_none() {
+                    debug!(target: "blindfold::settlement", needed, "no batch counts before forced items are ordered");
+                    metrics::posting("waits");
+                    return Ok(());
+                }
+                found
+            }
+        };
         let (shared, limits) = (Arc::clone(&self.shared), self.limits);
         #[cfg(feature = "demo")]
         let reorder = self.reorder;
@@ -271,34 +361,24 @@ impl Poster {
             return Err(SettlementError::Unusable("nothing: a worker died"));
         };
         let Some(Built { draft, state_root, .. }) = built? else { return Ok(()) };
+        if !rule.takes(draft.last.height, draft.last.forced_cursor) {
+            let Some((later, certificate)) = consuming else { return Ok(()) };
+            return self.show(head, &rule, &later, &certificate, moment).await;
+        }
         let carriage = Carriage::cheaper(
             &draft.data,
             CALL_GAS,
             self.blobs.then(|| blobs::count(draft.data.len())),
-            prices,
+            &moment.prices,
         );
         let (data, blob_data) = match carriage {
             Carriage::Calldata => (Bytes::from(draft.data.clone()), Bytes::new()),
             Carriage::Blobs(_) => (Bytes::new(), Bytes::from(draft.data.clone())),
         };
         let call = posting::call(&draft, head.hash, state_root, data)?;
-        let call = Bytes::from(call.abi_encode());
-        let gas_limit = gas_limit(&call);
-        let row = PendingRow {
-            sent: Sent {
-                nonce,
-                parent: head.hash,
-                bid: Bid::first(prices),
-                blobs: !blob_data.is_empty(),
-                cancels: false,
-                sent_s: now_s,
-            },
-            to: self.contracts.inbox,
-            call,
-            blob_data,
-            gas_limit,
-            hashes: Vec::new(),
-        };
+        let row = self.calling(call.abi_encode(), Purpose::Batch { parent: head.hash }, moment);
+        let sent = Sent { blobs: !blob_data.is_empty(), ..row.sent };
+        let row = PendingRow { sent, blob_data, ..row };
         info!(target: "blindfold::settlement", batch = head.batches + 1, first, last = draft.last.height,
             openings = draft.trees.opening_count(), bytes = draft.data.len(), ?carriage, "posting a batch");
         metrics::posting("built");
@@ -306,33 +386,73 @@ impl Poster {
         self.send(row).await
     }
 
-    /// Turns what posting has cost into a repayment on L2, once it is worth a transaction.
-    async fn claim(&self, nonce: u64, prices: &Prices, now_s: u64) -> Result<(), SettlementError> {
-        let inbox = BatchInbox::new(self.contracts.inbox, self.l1.provider());
-        let credit = inbox.credit(self.key.address()).call().await.map_err(contract_error)?;
-        if credit.is_zero() || credit < self.claim_above_wei {
+    /// Shows the inbox where the committee has ordered what is due, because one batch does not reach that far.
+    async fn show(
+        &self,
+        head: &Head,
+        rule: &ForcedRule,
+        later: &OrderCommitment,
+        certificate: &FinalizationCertificate,
+        moment: Moment,
+    ) -> Result<(), SettlementError> {
+        let (height, cursor) = (later.height, later.forced_cursor);
+        if !rule.can_show(height, cursor) {
+            warn!(target: "blindfold::settlement", height, posted = head.last_height,
+                "forced items were ordered too far above the posted heights for the inbox to take any");
             return Ok(());
         }
-        debug!(target: "blindfold::settlement", %credit, "claiming what posting has cost");
-        let call = BatchInbox::claimPostingCall {}.abi_encode();
-        let sent = Sent {
-            nonce,
-            parent: B256::ZERO,
-            bid: Bid::first(prices),
-            blobs: false,
-            // It depends on no batch, so none that comes in between makes it worthless.
-            cancels: true,
-            sent_s: now_s,
-        };
-        self.send(PendingRow {
-            sent,
+        let call = posting::show(later, certificate)?.abi_encode();
+        // Worthless once another batch comes: it may reach farther.
+        let row = self.calling(call, Purpose::Batch { parent: head.hash }, moment);
+        self.dry_run(&row).await?;
+        info!(target: "blindfold::settlement", height, cursor, "showing where forced items were ordered");
+        metrics::posting("shown");
+        self.send(row).await
+    }
+
+    /// A call of the inbox, not sent yet.
+    fn calling(&self, call: Vec<u8>, purpose: Purpose, moment: Moment) -> PendingRow {
+        let Moment { prices, nonce, now_s } = moment;
+        let bid = Bid::first(&prices);
+        PendingRow {
+            sent: Sent { nonce, purpose, bid, blobs: false, sent_s: now_s },
             to: self.contracts.inbox,
+            gas_limit: gas_limit(&call),
             call: call.into(),
             blob_data: Bytes::new(),
-            gas_limit: 300_000,
             hashes: Vec::new(),
-        })
-        .await
+        }
+    }
+
+    /// Calls without sending. A refusal costs nothing here, and gas there.
+    async fn dry_run(&self, row: &PendingRow) -> Result<(), SettlementError> {
+        let request = TransactionRequest::default()
+            .from(self.key.address())
+            .to(row.to)
+            .input(row.call.clone().into());
+        let answer = self.l1.provider().call(request).await;
+        answer.map(drop).map_err(|refusal| SettlementError::WouldRevert(refusal.into()))
+    }
+
+    /// Turns what posting has cost into a repayment on L2, and takes the bonds of answered challenges, once it is worth
+    /// a transaction.
+    async fn claim(&self, moment: Moment) -> Result<(), SettlementError> {
+        let inbox = BatchInbox::new(self.contracts.inbox, self.l1.provider());
+        let worth_it = |wei: U256| !wei.is_zero() && wei >= self.claim_above_wei;
+        let credit = inbox.credit(self.key.address()).call().await.map_err(contract_error)?;
+        let call = if worth_it(credit) {
+            debug!(target: "blindfold::settlement", %credit, "claiming what posting has cost");
+            BatchInbox::claimPostingCall {}.abi_encode()
+        } else {
+            let bonds = inbox.owed(self.key.address()).call().await.map_err(contract_error)?;
+            if !worth_it(bonds) {
+                return Ok(());
+            }
+            debug!(target: "blindfold::settlement", %bonds, "taking the bonds of answered challenges");
+            BatchInbox::withdrawCall {}.abi_encode()
+        };
+        let row = self.calling(call, Purpose::Standing, moment);
+        self.send(PendingRow { gas_limit: CLAIM_GAS, ..row }).await
     }
 
     /// Signs, stores with fsync, and only then sends.
@@ -391,149 +511,5 @@ impl Poster {
     fn forget(&self) -> Result<(), MemberError> {
         let write = vec![(Family::Posting, PENDING.to_vec(), None)];
         Ok(self.store.write(write, Durability::Synced)?)
-    }
-}
-
-/// A batch that is ready, and the state root after its last height.
-struct Built {
-    draft: Draft,
-    state_root: B256,
-    #[cfg(feature = "demo")]
-    heights: Vec<(OpenedBatch, blindfold_wire::Signature65)>,
-}
-
-#[cfg(feature = "demo")]
-impl Built {
-    fn reordered(self) -> Self {
-        match super::misposting::reordered(&self.draft, &self.heights) {
-            Some(draft) => Self { draft, ..self },
-            None => self,
-        }
-    }
-}
-
-/// A batch of the heights from `first` on. Nothing if none of them has a certificate of its own yet.
-fn draft(shared: &Shared, limits: Limits, first: u64) -> Result<Option<Built>, SettlementError> {
-    let executed = shared.chain.progress().executed_height;
-    let mut builder = BatchBuilder::new(limits);
-    #[cfg(feature = "demo")]
-    let mut heights = Vec::new();
-    for height in first..=executed.min(first.saturating_add(MAX_HEIGHTS_AT_ONCE)) {
-        let Some((opened, signature, leader)) = opened(shared, height)? else { break };
-        match builder.push(&opened, signature, leader) {
-            Ok(()) => {
-                #[cfg(feature = "demo")]
-                heights.push((opened, signature));
-            }
-            Err(PushError::Full | PushError::Epoch { .. }) => break,
-            Err(source) => return Err(SettlementError::Height { height, source }),
-        }
-    }
-    if builder.last_certified().is_none() {
-        return Ok(None);
-    }
-    let draft = builder.build()?;
-    let missing = MemberError::Missing { what: "executed block", height: draft.last.height };
-    let record = shared.records.executed(draft.last.height)?.ok_or(missing)?;
-    Ok(Some(Built {
-        draft,
-        state_root: record.state_root(),
-        #[cfg(feature = "demo")]
-        heights,
-    }))
-}
-
-/// A height as it is posted: opened, with its leader's signature and address. `None` if this member does not have
-/// all of it.
-///
-/// # Errors
-/// If the database fails, or holds what does not belong together.
-pub fn opened(
-    shared: &Shared,
-    height: u64,
-) -> Result<Option<(OpenedBatch, blindfold_wire::Signature65, Address)>, MemberError> {
-    let (records, votes) = (&shared.records, &shared.votes);
-    let (Some(record), Some(block), Some(openings)) =
-        (records.height(height)?, records.block(height)?, records.openings(height)?)
-    else {
-        return Ok(None);
-    };
-    let commitment = block.commitment.commitment.clone();
-    let leader = shared.leader_of(&commitment);
-    let leader = shared.genesis.committee.members.get(leader).map(|member| member.signer);
-    let certified =
-        record.certify(commitment, votes).map_err(|_| MemberError::Damaged("height record"))?;
-    let envelopes = shared.checker.check_block(&block)?;
-    let items = envelopes.into_iter().zip(openings.openings).collect();
-    let opened = OpenedBatch::new(certified, items)
-        .map_err(|_| MemberError::Damaged("openings of a height"))?;
-    Ok(Some((opened, block.commitment.signature, leader.unwrap_or_default())))
-}
-
-/// The same nonce for nothing.
-fn cancelled(pending: PendingRow, bid: Bid, own: Address, now_s: u64) -> PendingRow {
-    // Of a transaction with blobs nodes take no replacement without: a byte in a blob has to stay.
-    let blob_data = match pending.sent.blobs {
-        true => Bytes::from_static(&[0]),
-        false => Bytes::new(),
-    };
-    PendingRow {
-        sent: Sent { bid, cancels: true, sent_s: now_s, ..pending.sent },
-        to: own,
-        call: Bytes::new(),
-        blob_data,
-        gas_limit: CANCEL_GAS,
-        hashes: pending.hashes,
-    }
-}
-
-/// Gas that a call of `postBatch` may use: what it takes, its data at the floor price, and half as much again.
-fn gas_limit(call: &[u8]) -> u64 {
-    let bytes = u64::try_from(call.len()).unwrap_or(u64::MAX);
-    let used = CALL_GAS.saturating_add(bytes.saturating_mul(40));
-    used.saturating_add(used / 2).min(MAX_TRANSACTION_GAS)
-}
-
-/// The signed transaction in the form that the network takes, and its hash.
-fn sign(
-    signer: &L1Signer,
-    chain_id: u64,
-    row: &PendingRow,
-) -> Result<(B256, Bytes), SettlementError> {
-    let bid = row.sent.bid;
-    let unsigned = |_| SettlementError::Unusable("nothing: the key does not sign");
-    if row.blob_data.is_empty() {
-        let mut tx = TxEip1559 {
-            chain_id,
-            nonce: row.sent.nonce,
-            gas_limit: row.gas_limit,
-            max_fee_per_gas: bid.max_fee,
-            max_priority_fee_per_gas: bid.max_priority_fee,
-            to: TxKind::Call(row.to),
-            value: U256::ZERO,
-            access_list: Default::default(),
-            input: row.call.clone(),
-        };
-        let signature = signer.sign_transaction_sync(&mut tx).map_err(unsigned)?;
-        let signed = tx.into_signed(signature);
-        Ok((*signed.hash(), signed.encoded_2718().into()))
-    } else {
-        let sidecar = seal_blobs(blobs::pack(&row.blob_data)?)?;
-        let mut tx = TxEip4844 {
-            chain_id,
-            nonce: row.sent.nonce,
-            gas_limit: row.gas_limit,
-            max_fee_per_gas: bid.max_fee,
-            max_priority_fee_per_gas: bid.max_priority_fee,
-            to: row.to,
-            value: U256::ZERO,
-            access_list: Default::default(),
-            blob_versioned_hashes: sidecar.versioned_hashes().collect(),
-            max_fee_per_blob_gas: bid.max_blob_fee,
-            input: row.call.clone(),
-        };
-        let signature = signer.sign_transaction_sync(&mut tx).map_err(unsigned)?;
-        let signed = TxEip4844WithSidecar { tx, sidecar }.into_signed(signature);
-        Ok((*signed.hash(), signed.encoded_2718().into()))
     }
 }

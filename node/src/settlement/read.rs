@@ -21,7 +21,7 @@ use blindfold_wire::{FinalizationCertificate, Genesis, OrderCommitment};
 pub struct ReadBatch {
     /// As the inbox emitted it.
     pub header: Batch,
-    /// Its data, which the header's hash stands for.
+    /// Its data, which the header's hash stands for; empty if it has no heights.
     pub data: Vec<u8>,
     /// The transaction that posted it.
     pub transaction: B256,
@@ -29,11 +29,12 @@ pub struct ReadBatch {
     pub gas_used: u64,
     /// Blob gas that it used.
     pub blob_gas_used: u64,
-    /// The certificate of its last height, which the inbox verified.
-    pub certificate: FinalizationCertificate,
+    /// The certificate of its last height, which the inbox verified; `None` if it has no heights.
+    pub certificate: Option<FinalizationCertificate>,
 }
 
-/// All batches of a chain, oldest first. Those without heights are left out.
+/// All batches of a chain, oldest first. Those without heights, the fallback of the forced queue, are among them: the
+/// hash of each stands in the one after it.
 ///
 /// # Errors
 /// If L1 does not answer, does not have the data any more, or answers nonsense.
@@ -55,27 +56,41 @@ pub async fn batches(
         let transaction = log
             .transaction_hash
             .ok_or(SettlementError::Unusable("a log without its transaction"))?;
-        if header.heights() > 0 {
-            batches.push(batch(l1, genesis, header, transaction).await?);
-        }
+        batches.push(batch(l1, genesis, header, transaction).await?);
     }
     batches.sort_by_key(|batch| batch.header.index);
     Ok(batches)
 }
 
-async fn batch(
+/// One batch with its data.
+///
+/// # Errors
+/// As [`batches`].
+pub async fn batch(
     l1: &dyn L1,
     genesis: &Genesis,
     header: Batch,
     transaction: B256,
 ) -> Result<ReadBatch, SettlementError> {
     let provider = l1.provider();
-    let gone = SettlementError::Unusable("a transaction that it does not have");
-    let sent =
-        provider.get_transaction_by_hash(transaction).await.map_err(transport)?.ok_or(gone)?;
     let gone = SettlementError::Unusable("a receipt that it does not have");
     let receipt =
         provider.get_transaction_receipt(transaction).await.map_err(transport)?.ok_or(gone)?;
+    if header.heights() == 0 {
+        // The event says everything.
+        let (data, gas_used) = (Vec::new(), receipt.gas_used());
+        return Ok(ReadBatch {
+            header,
+            data,
+            transaction,
+            gas_used,
+            blob_gas_used: 0,
+            certificate: None,
+        });
+    }
+    let gone = SettlementError::Unusable("a transaction that it does not have");
+    let sent =
+        provider.get_transaction_by_hash(transaction).await.map_err(transport)?.ok_or(gone)?;
     let call = BatchInbox::postBatchCall::abi_decode(sent.input())
         .map_err(|_| SettlementError::Unusable("a batch that was not posted by a plain call"))?;
     let members = genesis.committee.members.len();
@@ -103,7 +118,7 @@ async fn batch(
         transaction,
         gas_used: receipt.gas_used(),
         blob_gas_used: receipt.blob_gas_used().unwrap_or_default(),
-        certificate,
+        certificate: Some(certificate),
     })
 }
 

@@ -4,7 +4,7 @@ use alloy_primitives::{Address, B256, Bytes};
 use alloy_rlp::{Decodable as _, Encodable as _, RlpDecodable, RlpEncodable};
 use blindfold_settlement::{
     batch::Batch,
-    poster::{Bid, Sent},
+    poster::{Bid, Purpose, Sent},
 };
 
 /// A batch and the L1 transaction that posted it.
@@ -107,14 +107,20 @@ pub struct PendingRow {
     pub hashes: Vec<B256>,
 }
 
+/// Numbers of what a transaction is for.
+const BATCH: u8 = 0;
+const STANDING: u8 = 1;
+const ANSWER: u8 = 2;
+
 #[derive(RlpEncodable, RlpDecodable)]
 struct StoredPending {
     nonce: u64,
-    parent: B256,
+    /// Hash of the parent of a batch, or id of an answered challenge.
+    about: B256,
     max_fee: u128,
     max_priority_fee: u128,
     max_blob_fee: u128,
-    cancels: bool,
+    purpose: u8,
     sent_s: u64,
     to: Address,
     call: Bytes,
@@ -127,13 +133,18 @@ impl PendingRow {
     /// The stored form: RLP.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
+        let (purpose, about) = match self.sent.purpose {
+            Purpose::Batch { parent } => (BATCH, parent),
+            Purpose::Standing => (STANDING, B256::ZERO),
+            Purpose::Answer { challenge } => (ANSWER, challenge),
+        };
         StoredPending {
             nonce: self.sent.nonce,
-            parent: self.sent.parent,
+            about,
             max_fee: self.sent.bid.max_fee,
             max_priority_fee: self.sent.bid.max_priority_fee,
             max_blob_fee: self.sent.bid.max_blob_fee,
-            cancels: self.sent.cancels,
+            purpose,
             sent_s: self.sent.sent_s,
             to: self.to,
             call: self.call.clone(),
@@ -148,17 +159,22 @@ impl PendingRow {
     /// Reads the stored form; nothing if it is damaged.
     pub fn decode(mut bytes: &[u8]) -> Option<Self> {
         let row = StoredPending::decode(&mut bytes).ok().filter(|_| bytes.is_empty())?;
+        let purpose = match row.purpose {
+            BATCH => Purpose::Batch { parent: row.about },
+            STANDING => Purpose::Standing,
+            ANSWER => Purpose::Answer { challenge: row.about },
+            _ => return None,
+        };
         Some(Self {
             sent: Sent {
                 nonce: row.nonce,
-                parent: row.parent,
+                purpose,
                 bid: Bid {
                     max_fee: row.max_fee,
                     max_priority_fee: row.max_priority_fee,
                     max_blob_fee: row.max_blob_fee,
                 },
                 blobs: !row.blob_data.is_empty(),
-                cancels: row.cancels,
                 sent_s: row.sent_s,
             },
             to: row.to,
@@ -188,13 +204,13 @@ mod tests {
         assert_eq!(PostedRow::decode(&bytes), Some(row));
         assert_eq!(PostedRow::decode(&bytes[..bytes.len() - 1]), None);
 
-        let pending = PendingRow {
+        let about = B256::repeat_byte(1);
+        let mut pending = PendingRow {
             sent: Sent {
                 nonce: 5,
-                parent: B256::repeat_byte(1),
+                purpose: Purpose::Standing,
                 bid: Bid { max_fee: 1 << 70, max_priority_fee: 2, max_blob_fee: 3 },
                 blobs: true,
-                cancels: false,
                 sent_s: 9,
             },
             to: Address::repeat_byte(2),
@@ -203,8 +219,15 @@ mod tests {
             gas_limit: 7,
             hashes: vec![B256::ZERO, B256::repeat_byte(8)],
         };
-        let bytes = pending.encode();
-        assert_eq!(PendingRow::decode(&bytes), Some(pending));
-        assert_eq!(PendingRow::decode(&[&bytes[..], &[0]].concat()), None);
+        for purpose in [
+            Purpose::Standing,
+            Purpose::Batch { parent: about },
+            Purpose::Answer { challenge: about },
+        ] {
+            pending.sent.purpose = purpose;
+            let bytes = pending.encode();
+            assert_eq!(PendingRow::decode(&bytes), Some(pending.clone()));
+            assert_eq!(PendingRow::decode(&[&bytes[..], &[0]].concat()), None);
+        }
     }
 }

@@ -7,19 +7,25 @@
 //!   read once, then stored   │  read again at each look
 //!   · batches → book         │  · batches → book, not final
 //!   · forced items, base fees → view of L1
+//!   · challenges: as batches, but read anew by each process from one window back
 //! ```
 
-use super::{Contracts, SettlementError, rows::PostedRow};
+use super::{
+    Contracts, SettlementError,
+    challenges::{ChallengeEvent, Challenges},
+    rows::PostedRow,
+};
 use crate::{member::Shared, metrics};
 use alloy_eips::BlockNumberOrTag;
-use alloy_primitives::Address;
+use alloy_primitives::{Address, B256};
 use alloy_provider::Provider as _;
 use alloy_rpc_types_eth::{Filter, Log};
-use alloy_sol_types::SolEvent as _;
+use alloy_sol_types::{SolEvent as _, SolEventInterface as _};
 use blindfold_ordering::l1::{L1Block, L1Update, QueuedItem};
 use blindfold_settlement::{
     bindings::{BatchInbox, ForcedQueue},
     l1::SharedL1,
+    reveal::{Asked, OpenChallenge},
 };
 use blindfold_wire::ForcedItem;
 use commonware_runtime::Clock;
@@ -38,6 +44,9 @@ pub struct Watcher {
     shared: Arc<Shared>,
     l1: SharedL1,
     contracts: Contracts,
+    challenges: Arc<Challenges>,
+    /// Whether challenges of blocks that were final before this process began were read.
+    recalled: bool,
     /// First L1 block that can hold anything of this chain.
     from_block: u64,
     poll: Duration,
@@ -49,14 +58,15 @@ impl Watcher {
         shared: Arc<Shared>,
         l1: SharedL1,
         contracts: Contracts,
+        challenges: Arc<Challenges>,
         from_block: u64,
         poll: Duration,
     ) -> Self {
-        Self { shared, l1, contracts, from_block, poll }
+        Self { shared, l1, contracts, challenges, recalled: false, from_block, poll }
     }
 
     /// Looks at L1 until the node ends.
-    pub async fn run<E: Clock>(self, clock: E) {
+    pub async fn run<E: Clock>(mut self, clock: E) {
         let mut failures = 0u32;
         loop {
             match self.look(super::unix_ms(&clock)).await {
@@ -81,10 +91,14 @@ impl Watcher {
     }
 
     /// One look. Says whether there is more of what is final, so that the next look should follow at once.
-    async fn look(&self, now_ms: u64) -> Result<bool, SettlementError> {
+    async fn look(&mut self, now_ms: u64) -> Result<bool, SettlementError> {
         let heads = self.l1.heads().await?;
         let known = self.shared.l1.view().finalized().map(|block| block.number);
         let next = known.map_or(self.from_block, |known| known.saturating_add(1));
+        if let Some(known) = known.filter(|_| !self.recalled) {
+            self.recall(known.min(heads.finalized.number), heads.latest.timestamp_s).await?;
+        }
+        self.recalled = true;
         if next <= heads.finalized.number {
             let last = heads.finalized.number.min(next.saturating_add(BLOCKS_AT_ONCE - 1));
             self.take_final(next, last, now_ms).await?;
@@ -102,11 +116,12 @@ impl Watcher {
         }
         let first = heads.finalized.number.saturating_add(1);
         let last = heads.latest.number.min(first.saturating_add(MAX_OPEN_BLOCKS - 1));
-        let open = match first <= last {
-            true => self.batches(first, last).await?,
-            false => Vec::new(),
+        let (open, asked) = match first <= last {
+            true => (self.batches(first, last).await?, self.challenges(first, last).await?),
+            false => (Vec::new(), Vec::new()),
         };
         self.shared.book.see(open);
+        self.challenges.see(asked, heads.finalized.timestamp_s);
         if let (Some(newest), _) = self.shared.book.newest()? {
             metrics::posted_height(newest.batch.last_height);
         }
@@ -118,10 +133,17 @@ impl Watcher {
     async fn take_final(&self, first: u64, last: u64, now_ms: u64) -> Result<(), SettlementError> {
         let batches = self.batches(first, last).await?;
         self.shared.book.settle(&batches)?;
-        for row in &batches {
+        for row in batches.iter().filter(|row| row.batch.heights() == 0) {
+            metrics::fallback();
+            warn!(target: "blindfold::settlement", batch = row.batch.index, forced_items = row.batch.forced_head,
+                by = %row.batch.poster, l1_block = row.batch.l1_block,
+                "forced items were taken out of the committee's hands: they waited for longer than it may need");
+        }
+        for row in batches.iter().filter(|row| row.batch.heights() > 0) {
             info!(target: "blindfold::settlement", batch = row.batch.index, first = row.batch.first_height,
                 last = row.batch.last_height, l1_block = row.batch.l1_block, "a batch is final on L1");
         }
+        self.challenges.settle(&self.challenges(first, last).await?);
         let items = self.items(first, last).await?;
         let blocks = self.base_fees(first, last).await?;
         let (count, update) = (items.len(), L1Update { blocks, items });
@@ -130,15 +152,47 @@ impl Watcher {
         Ok(())
     }
 
+    /// Reads the challenges of final blocks from the newest that is known, `last`, back to the one that is a whole
+    /// window older than `latest_s`, the time of the newest block: what was asked before that is over.
+    async fn recall(&self, last: u64, latest_s: u64) -> Result<(), SettlementError> {
+        let oldest_s = latest_s.saturating_sub(self.contracts.challenge_window_s);
+        let (mut last, mut pages) = (last, Vec::new());
+        loop {
+            let first = last.saturating_sub(BLOCKS_AT_ONCE - 1).max(self.from_block.min(last));
+            pages.push(self.challenges(first, last).await?);
+            let Some(before) = first.checked_sub(1).filter(|_| first > self.from_block) else {
+                break;
+            };
+            let block = self
+                .l1
+                .provider()
+                .get_block_by_number(BlockNumberOrTag::Number(first))
+                .await
+                .map_err(super::transport)?
+                .ok_or(SettlementError::Unusable("a block that it does not have"))?;
+            if block.header.timestamp < oldest_s {
+                break;
+            }
+            last = before;
+        }
+        for page in pages.iter().rev() {
+            self.challenges.settle(page);
+        }
+        Ok(())
+    }
+
     async fn logs(
         &self,
         address: Address,
-        event: alloy_primitives::B256,
+        events: &[B256],
         first: u64,
         last: u64,
     ) -> Result<Vec<Log>, SettlementError> {
-        let filter =
-            Filter::new().address(address).event_signature(event).from_block(first).to_block(last);
+        let filter = Filter::new()
+            .address(address)
+            .event_signature(events.to_vec())
+            .from_block(first)
+            .to_block(last);
         let mut logs = self.l1.provider().get_logs(&filter).await.map_err(super::transport)?;
         logs.retain(|log| !log.removed && log.inner.address == address);
         logs.sort_by_key(|log| (log.block_number, log.log_index));
@@ -146,8 +200,12 @@ impl Watcher {
     }
 
     async fn batches(&self, first: u64, last: u64) -> Result<Vec<PostedRow>, SettlementError> {
-        let logs =
-            self.logs(self.contracts.inbox, BatchInbox::BatchPosted::SIGNATURE_HASH, first, last);
+        let logs = self.logs(
+            self.contracts.inbox,
+            &[BatchInbox::BatchPosted::SIGNATURE_HASH],
+            first,
+            last,
+        );
         logs.await?
             .iter()
             .map(|log| {
@@ -161,9 +219,29 @@ impl Watcher {
             .collect()
     }
 
+    /// What blocks say about challenges, in their order.
+    async fn challenges(
+        &self,
+        first: u64,
+        last: u64,
+    ) -> Result<Vec<ChallengeEvent>, SettlementError> {
+        let events = [
+            BatchInbox::Challenged::SIGNATURE_HASH,
+            BatchInbox::CommitmentRevealed::SIGNATURE_HASH,
+            BatchInbox::OpeningRevealed::SIGNATURE_HASH,
+            BatchInbox::Withheld::SIGNATURE_HASH,
+        ];
+        let logs = self.logs(self.contracts.inbox, &events, first, last).await?;
+        logs.iter()
+            .map(|log| {
+                challenge_event(log).ok_or(SettlementError::Unusable("an event of a challenge"))
+            })
+            .collect()
+    }
+
     async fn items(&self, first: u64, last: u64) -> Result<Vec<QueuedItem>, SettlementError> {
         let logs =
-            self.logs(self.contracts.queue, ForcedQueue::Forced::SIGNATURE_HASH, first, last);
+            self.logs(self.contracts.queue, &[ForcedQueue::Forced::SIGNATURE_HASH], first, last);
         // A node that came new to an old chain has no use for what was consumed before.
         let next = self.shared.l1.view().next_index();
         logs.await?
@@ -204,4 +282,19 @@ impl Watcher {
             })
             .collect()
     }
+}
+
+fn challenge_event(log: &Log) -> Option<ChallengeEvent> {
+    use BatchInbox::BatchInboxEvents as Event;
+    let asked = |batch, height, position| Asked { batch, height, position };
+    Some(match BatchInbox::BatchInboxEvents::decode_log(&log.inner).ok()?.data {
+        Event::Challenged(e) => ChallengeEvent::Asked(OpenChallenge {
+            asked: asked(e.index, e.height, e.position),
+            deadline_s: e.deadline,
+        }),
+        Event::CommitmentRevealed(e) => ChallengeEvent::Ended(asked(e.index, e.height, e.position)),
+        Event::OpeningRevealed(e) => ChallengeEvent::Ended(asked(e.index, e.height, e.position)),
+        Event::Withheld(e) => ChallengeEvent::Ended(asked(e.index, e.height, e.position)),
+        _ => return None,
+    })
 }

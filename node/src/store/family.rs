@@ -43,7 +43,8 @@ pub enum Family {
     Mempool,
     /// Digest (32) → encoded evidence.
     Evidence,
-    /// Height (8) → the posted batch that ends with it, and its L1 transaction. Only in final L1 blocks.
+    /// Height (8) → the posted batch that ends with it, and its L1 transaction. Only in final L1 blocks. One without
+    /// heights stands behind the batch before it: height (8) ‖ its index (8).
     Posted,
     /// Name → the poster's transaction that is not settled.
     Posting,

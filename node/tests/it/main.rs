@@ -2,6 +2,8 @@
 
 mod bad_input;
 mod catchup;
+mod challenges;
+mod fallback;
 mod faults;
 mod gateway;
 #[allow(dead_code)] // shared; some helpers wait for their tests

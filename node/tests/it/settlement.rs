@@ -3,6 +3,7 @@
 use crate::harness::{BLINDFOLD, Network};
 use alloy_primitives::{Address, U256};
 use blindfold_node::{
+    config::SettlementConfig,
     l1::{
         Sleep,
         server::{L1Server, L1ServerConfig},
@@ -21,18 +22,29 @@ use blindfold_settlement::{
 use std::{process::Command, sync::Arc, time::Duration};
 use tokio::runtime::Runtime;
 
-const ETHER: u128 = 1_000_000_000_000_000_000;
+pub const ETHER: u128 = 1_000_000_000_000_000_000;
+/// What stands behind each member, in ether.
+pub const STAKE_ETHER: u128 = 32;
 
 /// A network of four whose contracts are on an embedded L1. Nothing runs yet.
-struct Settled {
-    network: Network,
-    runtime: Runtime,
-    server: L1Server,
-    deployer: SigningKey,
+pub struct Settled {
+    pub network: Network,
+    pub runtime: Runtime,
+    pub server: L1Server,
+    pub deployer: SigningKey,
 }
 
 impl Settled {
-    fn prepare(funded: &[Address]) -> Self {
+    pub fn prepare(funded: &[Address]) -> Self {
+        Self::prepare_with(funded, |_| {}, |_| {})
+    }
+
+    /// As `prepare`, with other parameters on L1 and other settings of the members.
+    pub fn prepare_with(
+        funded: &[Address],
+        change_params: impl FnOnce(&mut L1Params),
+        change_config: impl Fn(&mut SettlementConfig),
+    ) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -49,26 +61,28 @@ impl Settled {
                 admin: false,
             }))
             .unwrap();
-        let plan = DeploymentPlan::new(deployer.address(), 0);
-        let mut network = Network::prepare(4, funded);
-        network.genesis.settlement = plan.settlement_address();
-        network.change_params(|params| {
-            *params = params.clone().settled();
-            params.forced_delay_blocks = 2;
-            params.forced_deadline_blocks = 400;
-            params.max_l1_lag_blocks = 120;
-        });
-        let genesis = network.genesis.clone();
-        let params = L1Params {
+        let mut params = L1Params {
             forced_delay_blocks: 2,
             forced_deadline_blocks: 400,
             forced_fallback_blocks: 2_000,
             ..L1Params::default()
         };
+        change_params(&mut params);
+        let (delay, deadline) = (params.forced_delay_blocks, params.forced_deadline_blocks);
+        let plan = DeploymentPlan::new(deployer.address(), 0);
+        let mut network = Network::prepare(4, funded);
+        network.genesis.settlement = plan.settlement_address();
+        network.change_params(|params| {
+            *params = params.clone().settled();
+            params.forced_delay_blocks = delay;
+            params.forced_deadline_blocks = deadline;
+            params.max_l1_lag_blocks = 120;
+        });
+        let genesis = network.genesis.clone();
         let table = leader_table(&genesis).unwrap();
         let creations = deploy::creations(&plan, &genesis, &table, &params).unwrap();
         let funding =
-            Funding { stake_wei: U256::from(32 * ETHER), gas_wei: U256::from(10 * ETHER) };
+            Funding { stake_wei: U256::from(STAKE_ETHER * ETHER), gas_wei: U256::from(10 * ETHER) };
         let pace = Sleep(Duration::from_millis(100));
         runtime.block_on(async {
             let l1 = server.l1();
@@ -86,12 +100,13 @@ impl Settled {
                 config.settlement.full_heights = 48;
                 config.settlement.takeover_s = 8;
                 config.settlement.bump_after_s = 5;
+                change_config(&mut config.settlement);
             });
         }
         Self { network, runtime, server, deployer }
     }
 
-    fn posted_height(&self, member: usize) -> u64 {
+    pub fn posted_height(&self, member: usize) -> u64 {
         let client = &self.network.clients[member];
         let head = self.network.until("a member tells how far L1 has got", || {
             client.request::<SettlementHeadDocument>("sealed_getSettlement", [(); 0]).ok()
@@ -99,13 +114,13 @@ impl Settled {
         head.posted_height
     }
 
-    fn until_posted(&self, member: usize, height: u64) {
+    pub fn until_posted(&self, member: usize, height: u64) {
         self.network
             .until("heights are posted", || (self.posted_height(member) >= height).then_some(()));
     }
 
     /// Derives the chain from L1 alone.
-    fn derive(&self) -> Vec<DerivedHeight> {
+    pub fn derive(&self) -> Vec<DerivedHeight> {
         let genesis = &self.network.genesis;
         let batches = self.runtime.block_on(read::batches(&self.server.l1(), genesis, 0)).unwrap();
         let chain =

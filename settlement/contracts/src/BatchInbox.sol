@@ -35,13 +35,18 @@ contract BatchInbox is IBatchInbox {
     /// the 16 gas per byte of calldata at most.
     uint256 private constant BASE_GAS = 21_000 + 30_000;
     uint256 private constant BLOB_GAS = 131_072;
+    /// How far above the posted heights a height can be shown that has consumed what is due.
+    uint64 public constant MAX_SHOWN_HEIGHTS = 1 << 24;
 
     struct Head {
         /// Batches accepted.
         uint64 count;
         uint64 lastHeight;
-        /// Forced items consumed.
+        /// Forced items that batches have consumed, or that were posted without the committee: it never goes back.
         uint64 forcedHead;
+        /// The height that was shown last (`showOrdered`). Batches that begin at or below it are part of what was
+        /// shown.
+        uint64 shownHeight;
     }
 
     struct Challenge {
@@ -70,6 +75,9 @@ contract BatchInbox is IBatchInbox {
     uint256 public immutable challengeBond;
 
     Head private current;
+    /// Forced items that the shown height has consumed, and its time in milliseconds.
+    uint64 private shownCursor;
+    uint64 private shownTime;
     mapping(uint64 index => bytes32) private hashes;
     mapping(bytes32 id => Challenge) private challenges;
     /// What posting cost, in wei, not yet claimed.
@@ -79,6 +87,7 @@ contract BatchInbox is IBatchInbox {
 
     event BatchPosted(uint64 indexed index, bytes32 indexed hash, Batch batch);
     event ForcedPosted(uint64 from, uint64 to, address by);
+    event OrderedShown(uint64 height, uint64 forcedCursor, address by);
     event PostingClaimed(address indexed poster, uint256 amount, uint64 forcedIndex);
     event Challenged(
         uint64 indexed index, uint64 indexed height, uint32 position, address challenger, uint64 deadline
@@ -103,6 +112,7 @@ contract BatchInbox is IBatchInbox {
     error NoData();
     error MixedData();
     error NothingDue();
+    error AlreadyShown();
     error UnknownBatch();
     error TooLate();
     error TooEarly();
@@ -155,11 +165,16 @@ contract BatchInbox is IBatchInbox {
 
     // ---- posting
 
-    /// Batches, last height and forced items accepted so far, and the hash that the next batch names as its
-    /// parent.
+    /// Batches and last height accepted so far, how many forced items the next batch must have consumed at least
+    /// (unless a height was shown), and the hash that it names as its parent.
     function head() external view returns (uint64 count, uint64 lastHeight, uint64 forcedHead, bytes32 hash) {
         Head memory now_ = current;
         return (now_.count, now_.lastHeight, now_.forcedHead, batchHash(now_.count));
+    }
+
+    /// The height that was shown last and the forced items it has consumed. It counts until a batch reaches it.
+    function shown() external view returns (uint64 height, uint64 forcedCursor) {
+        return (current.shownHeight, shownCursor);
     }
 
     /// keccak256(abi.encode(batch)); the genesis hash for 0, zero for what does not exist.
@@ -185,7 +200,7 @@ contract BatchInbox is IBatchInbox {
         ) revert BrokenChain();
         requireStaked(last.epoch);
         if (!COMMITTEES.covers(last.epoch, input.firstHeight, last.height)) revert NotInEpoch();
-        requireForced(last, before.forcedHead);
+        requireForced(last, before);
         bytes32 digest = requireCertified(last, cert);
         requireLastLeaf(input, last, digest, lastLeaf, lastProof);
         (bytes32 dataHash, uint256 blobs) = dataHashOf(data);
@@ -207,14 +222,35 @@ contract BatchInbox is IBatchInbox {
             l1Block: uint64(block.number),
             postedAt: uint64(block.timestamp)
         });
-        append(batch);
+        append(batch, before);
         uint256 gasUsed = gasBefore - gasleft() + BASE_GAS + 16 * msg.data.length;
         credit[msg.sender] += gasUsed * block.basefee + blobs * BLOB_GAS * block.blobbasefee;
     }
 
-    /// Consumes forced items up to `upTo` without the committee, once the oldest has waited for
-    /// `forcedFallbackBlocks`. It is a batch without heights, and the word to every node that the committee
-    /// failed: plain items are executed, sealed ones pass unopened.
+    /// Shows that the committee has ordered what is due, in a height above those that are posted. The heights up
+    /// to there may be more than one batch holds; each batch of them then counts without having consumed what is
+    /// due by now, as long as the one that reaches the shown height has consumed what that had. Anyone may.
+    ///
+    /// One height is shown at a time, so what was due when it was shown is consumed before another can be, also by a
+    /// quorum that certifies what it likes. Heights below it are older than it, and it is older than the block that
+    /// takes it: nothing that goes on after that is let through.
+    function showOrdered(OrderCommitment calldata later, Certificate calldata cert) external {
+        Head memory now_ = current;
+        if (now_.lastHeight < now_.shownHeight) revert AlreadyShown();
+        if (later.height <= now_.lastHeight || later.height - now_.lastHeight > MAX_SHOWN_HEIGHTS) revert OutOfRange();
+        if (later.timestampMs > block.timestamp * 1000) revert TooEarly();
+        if (!COMMITTEES.covers(later.epoch, later.height, later.height)) revert NotInEpoch();
+        requireForced(later, now_);
+        requireCertified(later, cert);
+        current.shownHeight = later.height;
+        (shownCursor, shownTime) = (later.forcedCursor, later.timestampMs);
+        emit OrderedShown(later.height, later.forcedCursor, msg.sender);
+    }
+
+    /// Takes forced items up to `upTo` out of the committee's hands, once the oldest has waited for
+    /// `forcedFallbackBlocks`: a batch without heights, and the word to everybody that the committee failed. From
+    /// then on no batch counts that has not consumed all of them, due or not. What they do is executed by heights
+    /// alone, so that there is one order of everything.
     function postForced(uint64 upTo) external {
         Head memory before = current;
         if (!QUEUE.isDue(before.forcedHead, block.number, forcedFallbackBlocks)) revert NothingDue();
@@ -228,7 +264,7 @@ contract BatchInbox is IBatchInbox {
         batch.poster = msg.sender;
         batch.l1Block = uint64(block.number);
         batch.postedAt = uint64(block.timestamp);
-        append(batch);
+        append(batch, before);
         emit ForcedPosted(before.forcedHead, upTo, msg.sender);
     }
 
@@ -241,10 +277,15 @@ contract BatchInbox is IBatchInbox {
         emit PostingClaimed(msg.sender, amount, forcedIndex);
     }
 
-    function append(Batch memory batch) private {
+    function append(Batch memory batch, Head memory before) private {
         bytes32 hash = Commitments.batchHash(batch);
         hashes[batch.index] = hash;
-        current = Head({count: batch.index, lastHeight: batch.lastHeight, forcedHead: batch.forcedHead});
+        current = Head({
+            count: batch.index,
+            lastHeight: batch.lastHeight,
+            forcedHead: batch.forcedHead > before.forcedHead ? batch.forcedHead : before.forcedHead,
+            shownHeight: before.shownHeight
+        });
         emit BatchPosted(batch.index, hash, batch);
     }
 
@@ -253,8 +294,15 @@ contract BatchInbox is IBatchInbox {
         if (!member || VAULT.stakeOf(msg.sender) < minStake) revert NotStaked();
     }
 
-    function requireForced(OrderCommitment calldata last, uint64 forcedHead) private view {
-        if (last.forcedCursor < forcedHead || QUEUE.isDue(last.forcedCursor, block.number, forcedDeadlineBlocks)) {
+    function requireForced(OrderCommitment calldata last, Head memory before) private view {
+        if (before.lastHeight < before.shownHeight) {
+            if (last.height >= before.shownHeight ? last.forcedCursor < shownCursor : last.timestampMs > shownTime) {
+                revert ForcedSkipped();
+            }
+        } else if (
+            last.forcedCursor < before.forcedHead
+                || QUEUE.isDue(last.forcedCursor, block.number, forcedDeadlineBlocks)
+        ) {
             revert ForcedSkipped();
         }
         if (last.forcedCursor > QUEUE.length() || QUEUE.hashAt(last.forcedCursor) != last.forcedHash) {

@@ -122,6 +122,8 @@ interface Inbox {
         MerkleProof calldata lastProof,
         bytes calldata data
     ) external;
+    function showOrdered(OrderCommitment calldata later, Certificate calldata cert) external;
+    function shown() external view returns (uint64 height, uint64 forcedCursor);
     function postForced(uint64 upTo) external;
     function claimPosting() external returns (uint64);
     function challenge(Batch calldata b, uint64 height, uint32 position) external payable;
@@ -160,6 +162,7 @@ interface Inbox {
     error NoData();
     error MixedData();
     error NothingDue();
+    error AlreadyShown();
     error UnknownBatch();
     error TooLate();
     error TooEarly();

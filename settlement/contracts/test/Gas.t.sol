@@ -187,6 +187,10 @@ contract GasTest is GasBase {
         measure("force, 2048 bytes", REPORTER, a.queue, p.forcedFee, abi.encodeCall(Queue.force, (1, longer)));
         vm.roll(block.number + p.forcedFallbackBlocks);
         measure("postForced", REPORTER, a.inbox, 0, abi.encodeCall(Inbox.postForced, (2)));
+        vm.warp(block.timestamp + 1);
+        OrderCommitment memory c = commitment(100);
+        (c.forcedCursor, c.forcedHash) = (2, queue.hashAt(2));
+        measure("showOrdered, n = 4", REPORTER, a.inbox, 0, abi.encodeCall(Inbox.showOrdered, (c, certify(c))));
         measure(
             "depositToBalance", REPORTER, a.bridge, 1 ether, abi.encodeCall(BridgeAbi.depositToBalance, (REPORTER))
         );

@@ -120,6 +120,8 @@ contract InboxTest is World {
         );
         committees.accept(n, Certificate(0, 0, bitmap(3), vote(message, 3)));
         postReverts(some(), Inbox.NotInEpoch.selector);
+        vm.warp(block.timestamp + 1);
+        showReverts(later(3, 0), Inbox.NotInEpoch.selector);
         Draft memory d = some();
         OrderCommitment memory last = d.heights[2].commitment;
         last.epoch = 1;
@@ -329,6 +331,107 @@ contract InboxTest is World {
         post(withLast(d, last), 2);
     }
 
+    /// A batch of three heights from `first` on, whose last has consumed `cursor` forced items.
+    function consuming(uint64 first, uint64 cursor) internal view returns (Draft memory d) {
+        d = draft(first, GENESIS, counts(1, 1, 1));
+        OrderCommitment memory last = d.heights[2].commitment;
+        (last.forcedCursor, last.forcedHash) = (cursor, queue.hashAt(cursor));
+        return withLast(d, last);
+    }
+
+    /// A commitment that has consumed `cursor` forced items.
+    function later(uint64 height, uint64 cursor) internal view returns (OrderCommitment memory c) {
+        c = commitment(height);
+        (c.forcedCursor, c.forcedHash) = (cursor, queue.hashAt(cursor));
+    }
+
+    function showReverts(OrderCommitment memory c, Certificate memory cert, bytes4 reason) internal {
+        vm.expectRevert(reason);
+        inbox.showOrdered(c, cert);
+    }
+
+    function showReverts(OrderCommitment memory c, bytes4 reason) internal {
+        showReverts(c, certify(c), reason);
+    }
+
+    function show(uint64 height, uint64 cursor) internal {
+        OrderCommitment memory c = later(height, cursor);
+        inbox.showOrdered(c, certify(c));
+        (uint64 shownHeight, uint64 shownCursor) = inbox.shown();
+        check(shownHeight == height && shownCursor == cursor, "shown");
+    }
+
+    /// More heights than one batch holds, below the one that consumed what is due.
+    function testShowOrdered() public {
+        vm.warp(block.timestamp + 1 days);
+        force();
+        vm.roll(block.number + p.forcedDeadlineBlocks);
+        postReverts(consuming(1, 0), Inbox.ForcedSkipped.selector);
+        // Only a certified height above that has consumed it, not too far, helps.
+        showReverts(later(9, 0), Inbox.ForcedSkipped.selector);
+        showReverts(later(0, 1), Inbox.OutOfRange.selector);
+        showReverts(later(1 + (1 << 24), 1), Inbox.OutOfRange.selector);
+        OrderCommitment memory c = later(9, 1);
+        c.forcedHash = keccak256("other");
+        showReverts(c, Inbox.WrongForcedHash.selector);
+        c = later(9, 1);
+        c.chainId += 1;
+        showReverts(c, Inbox.ForeignCommitment.selector);
+        c = later(9, 1);
+        showReverts(c, certifyBy(c, 2), Inbox.BadCertificate.selector);
+        c.timestampMs = uint64(block.timestamp * 1000 + 1);
+        showReverts(c, Inbox.TooEarly.selector);
+        show(9, 1);
+        // One at a time.
+        showReverts(later(10, 1), Inbox.AlreadyShown.selector);
+        post(consuming(1, 0), 2);
+        // What is below it is not younger.
+        Draft memory d = consuming(4, 0);
+        OrderCommitment memory last = d.heights[2].commitment;
+        last.timestampMs = later(9, 1).timestampMs + 1;
+        postReverts(withLast(d, last), Inbox.ForcedSkipped.selector);
+        post(consuming(4, 0), 3);
+        showReverts(later(10, 1), Inbox.AlreadyShown.selector);
+        // Whatever reaches the shown height has consumed what that had.
+        postReverts(consuming(7, 0), Inbox.ForcedSkipped.selector);
+        post(consuming(7, 1), 2);
+        (,, uint64 forcedHead,) = inbox.head();
+        same(uint256(forcedHead), 1, "consumed");
+        // It was for that height only.
+        postReverts(consuming(10, 0), Inbox.ForcedSkipped.selector);
+        force();
+        vm.roll(block.number + p.forcedDeadlineBlocks);
+        postReverts(consuming(10, 1), Inbox.ForcedSkipped.selector);
+        show(9 + (1 << 24), 2);
+        post(consuming(10, 1), 2);
+    }
+
+    /// A batch may reach beyond the shown height, and what became due meanwhile does not stop it.
+    function testShownHeightIsReachedWhateverBecomesDue() public {
+        vm.warp(block.timestamp + 1 days);
+        force();
+        vm.roll(block.number + p.forcedDeadlineBlocks);
+        show(5, 1);
+        force();
+        vm.roll(block.number + p.forcedDeadlineBlocks);
+        post(consuming(1, 0), 2);
+        uint256 state = vm.snapshotState();
+        post(consuming(4, 1), 2);
+        postReverts(consuming(7, 1), Inbox.ForcedSkipped.selector);
+        post(consuming(7, 2), 2);
+        // Nor does the fallback, and then the next has consumed all of it.
+        vm.revertToState(state);
+        force();
+        vm.roll(block.number + p.forcedFallbackBlocks);
+        inbox.postForced(3);
+        postReverts(consuming(4, 0), Inbox.ForcedSkipped.selector);
+        post(consuming(4, 1), 2);
+        (uint64 count, uint64 lastHeight, uint64 forcedHead,) = inbox.head();
+        check(count == 3 && lastHeight == 6 && forcedHead == 3, "the fallback stands");
+        postReverts(consuming(7, 2), Inbox.ForcedSkipped.selector);
+        post(consuming(7, 3), 2);
+    }
+
     // ---- challenges
 
     function challenge(Batch memory b, uint64 height, uint32 position) internal {
@@ -501,6 +604,7 @@ contract InboxActor is World {
     function start() external {
         deploy(".committee4");
         vm.deal(address(this), 1_000_000 ether);
+        vm.warp(block.timestamp + 1 days);
     }
 
     function force(uint8 kind, bytes8 data) public {
@@ -516,10 +620,14 @@ contract InboxActor is World {
         (, uint64 lastHeight, uint64 forcedHead,) = inbox.head();
         Draft memory d = draft(lastHeight + 1, keccak256("genesis"), counts(1));
         OrderCommitment memory last = d.heights[0].commitment;
-        last.forcedCursor = forcedHead + uint64(consume) % (queue.length() - forcedHead + 1);
+        // Anything from nothing to all of it: how much it must be, the inbox knows.
+        last.forcedCursor = uint64(consume) % (queue.length() + 1);
         last.forcedHash = queue.hashAt(last.forcedCursor);
-        bool due = queue.isDue(last.forcedCursor, block.number, p.forcedDeadlineBlocks);
-        bool spoiled = due || garble % 8 == 1 || (garble % 8 >= 3 && garble % 8 <= 5);
+        bool skips = last.forcedCursor < forcedHead
+            || queue.isDue(last.forcedCursor, block.number, p.forcedDeadlineBlocks);
+        (uint64 shownHeight, uint64 shownCursor) = inbox.shown();
+        if (lastHeight < shownHeight) skips = lastHeight + 1 >= shownHeight && last.forcedCursor < shownCursor;
+        bool spoiled = skips || garble % 8 == 1 || (garble % 8 >= 3 && garble % 8 <= 5);
         if (garble % 8 == 1) last.forcedHash ^= bytes32(uint256(1));
         if (garble % 8 == 2 && last.forcedCursor != 0) {
             last.forcedCursor -= 1;
@@ -533,6 +641,19 @@ contract InboxActor is World {
         post(d, garble % 4);
         if (spoiled) broken = true;
         note();
+    }
+
+    /// Shows a height that consumed some of the queue.
+    function show(uint8 ahead, uint8 consume) public {
+        (, uint64 lastHeight, uint64 forcedHead,) = inbox.head();
+        (uint64 shownHeight,) = inbox.shown();
+        OrderCommitment memory c = commitment(lastHeight + ahead % 4);
+        c.forcedCursor = uint64(consume) % (queue.length() + 1);
+        c.forcedHash = queue.hashAt(c.forcedCursor);
+        bool wrong = shownHeight > lastHeight || ahead % 4 == 0 || c.forcedCursor < forcedHead
+            || queue.isDue(c.forcedCursor, block.number, p.forcedDeadlineBlocks);
+        inbox.showOrdered(c, certify(c));
+        if (wrong) broken = true;
     }
 
     function postForced(uint8 upTo) public {
@@ -581,9 +702,10 @@ contract InboxInvariants is Base {
 
     function targetSelectors() public view returns (FuzzSelector[] memory targets) {
         targets = new FuzzSelector[](1);
-        bytes4[] memory selectors = new bytes4[](4);
+        bytes4[] memory selectors = new bytes4[](5);
         (selectors[0], selectors[1]) = (actor.force.selector, actor.wait.selector);
         (selectors[2], selectors[3]) = (actor.postSome.selector, actor.postForced.selector);
+        selectors[4] = actor.show.selector;
         targets[0] = FuzzSelector(address(actor), selectors);
     }
 

@@ -107,26 +107,12 @@ fn bad_share(bad: &BadShare, epoch: u64) -> Result<Vec<u8>, OffenceError> {
 }
 
 fn wrong_opening(e: &WrongOpening, epoch: u64) -> Result<Vec<u8>, OffenceError> {
-    let envelope = decode(&e.envelope)?;
-    let sealed = &envelope.ciphertext;
-    // A wallet may add a point of small order to w; then L1 wants to see it.
-    let w = Point::uncompress(&sealed.w).map_err(|_| OffenceError::Unlinked)?;
-    let w_y = match w.subgroup_check() {
-        true => [U256::ZERO; 2],
-        false => root_of(&sealed.w).ok_or(OffenceError::Unlinked)?,
-    };
     let evidence = sol::WrongOpeningEvidence {
         batch: (&e.batch).into(),
         height: e.height,
         position: e.position,
         openingProof: (&e.opening_proof).into(),
-        envelope: sol::SealedEnvelope {
-            preimage: envelope.id_preimage().into(),
-            payer: (&envelope.signature).into(),
-            uY: root_of(&sealed.u).ok_or(OffenceError::Unlinked)?,
-            wY: w_y,
-            keyEpoch: epoch,
-        },
+        envelope: sealed_envelope(&decode(&e.envelope)?, epoch)?.into(),
         secretRoot: match &e.opening {
             Opening::Opened { .. } => [U256::ZERO; 2],
             Opening::Undecryptable { secret } => secret_root(secret),
@@ -150,6 +136,30 @@ fn disowned_opening(e: &DisownedOpening) -> Result<Vec<u8>, OffenceError> {
         certificate: certificate.map_err(|_: PointError| OffenceError::Unlinked)?,
     };
     Ok(sol::verifyDisownedOpeningCall { e: evidence }.abi_encode())
+}
+
+/// An envelope as L1 wants to see it. `epoch` is that of a committee with the key that it is sealed to.
+///
+/// # Errors
+/// [`OffenceError::Unlinked`] if a point of it does not decode.
+pub(crate) fn sealed_envelope(
+    envelope: &Envelope,
+    epoch: u64,
+) -> Result<sol::SealedEnvelope, OffenceError> {
+    let sealed = &envelope.ciphertext;
+    // A wallet may add a point of small order to w; then L1 wants to see it.
+    let w = Point::uncompress(&sealed.w).map_err(|_| OffenceError::Unlinked)?;
+    let w_y = match w.subgroup_check() {
+        true => [U256::ZERO; 2],
+        false => root_of(&sealed.w).ok_or(OffenceError::Unlinked)?,
+    };
+    Ok(sol::SealedEnvelope {
+        preimage: envelope.id_preimage().into(),
+        payer: envelope.signature,
+        u_y: root_of(&sealed.u).ok_or(OffenceError::Unlinked)?,
+        w_y,
+        key_epoch: epoch,
+    })
 }
 
 fn link(e: &BrokenLink) -> sol::BrokenLinkEvidence {

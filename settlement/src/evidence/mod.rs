@@ -26,6 +26,7 @@ pub use posted::{
     WrongOpening,
 };
 
+pub(crate) use call::sealed_envelope;
 pub(crate) use posted::opens;
 
 use crate::{batch::Batch, derive::ChainRules, sol};

@@ -8,7 +8,7 @@ use crate::{
     codec::{Payer, PostedItem},
     derive::{DerivedHeight, FaultKind, ForcedHashes, InboxChecked, Place, Start, derive},
     evidence::OffenceKind,
-    find::{Executed, Posted, Revealed, find},
+    find::{Executed, FindError, Posted, Revealed, find},
     testkit::{KINDS, Kind, TestHistory},
 };
 
@@ -50,6 +50,20 @@ fn batches_follow_each_other() {
         past.parent = post.header.hash();
         past.first_height = post.header.last_height + 1;
         past.last_commitment = B256::ZERO;
+        assert_eq!(derive(&CHAIN, &at, &past, &[], &InboxChecked, 1), Ok(Vec::new()));
+        let revealed = Revealed::default();
+        let posted =
+            Posted { header: &past, previous: Some(&post.header), data: None, revealed: &revealed };
+        assert_eq!(find(&CHAIN, &at, &posted, &[]), Ok(Vec::new()));
+        assert_eq!(find(&CHAIN, &at, &posted, &HISTORY.heights[..1]), Err(FindError::History));
+        let elsewhere = [
+            ("parent", Start { batch: B256::ZERO, ..at }),
+            ("first height", Start { first_height: at.first_height + 1, ..at }),
+        ];
+        for (name, place) in elsewhere {
+            let fault = derive(&CHAIN, &place, &past, &[], &InboxChecked, 1).unwrap_err();
+            assert_eq!((fault.place, fault.kind), (Place::Batch, FaultKind::Header(name)));
+        }
         assert_eq!(at.after(&past), Start { batch: past.hash(), ..at });
         at = at.after(&past);
     }

@@ -7,6 +7,7 @@ mod disowned;
 mod evidence;
 mod find;
 mod mutations;
+mod reveal;
 
 use std::{
     collections::BTreeMap,
