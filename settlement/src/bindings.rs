@@ -208,7 +208,7 @@ macro_rules! certificates {
     )*};
 }
 
-certificates!(BatchInbox, CommitteeRegistry);
+certificates!(BatchInbox, CommitteeRegistry, CommitteeVerifier);
 
 #[cfg(test)]
 mod tests {
