@@ -260,6 +260,10 @@ pub struct SettlementConfig {
     pub max_fee_wei: u64,
     /// Cost of posting, in wei, from which on a repayment is claimed.
     pub claim_above_wei: u64,
+    /// Whether a member that posts also proposes outputs, proves what is challenged, and challenges what is wrong.
+    pub outputs: bool,
+    /// Seconds from one output to the next, at least.
+    pub output_interval_s: u64,
     /// Post another order than the certified one. In demonstrations only.
     #[cfg(feature = "demo")]
     pub reorder: bool,
@@ -282,6 +286,8 @@ impl Default for SettlementConfig {
             bump_after_s: 36,
             max_fee_wei: 500_000_000_000,
             claim_above_wei: 50_000_000_000_000_000,
+            outputs: true,
+            output_interval_s: 21_600,
             #[cfg(feature = "demo")]
             reorder: false,
         }

@@ -86,6 +86,10 @@ pub const POSTING: &str = "blindfold_settlement_batches_total";
 pub const POSTED_BYTES: &str = "blindfold_settlement_data_bytes_total";
 /// Openings in these batches.
 pub const POSTED_OPENINGS: &str = "blindfold_settlement_openings_total";
+/// What this member did about outputs (label `event`).
+pub const OUTPUTS: &str = "blindfold_settlement_outputs_total";
+/// Last height of the newest output on L1.
+pub const OUTPUT_HEIGHT: &str = "blindfold_settlement_output_height_blocks";
 /// Highest height that is on L1.
 pub const POSTED_HEIGHT: &str = "blindfold_settlement_posted_height_blocks";
 /// Newest L1 block known as final.
@@ -99,6 +103,17 @@ pub fn settlement_failure(task: &'static str) {
 /// Counts what became of a batch: built, sent, bumped, cancelled, reverted, unfunded.
 pub fn posting(event: &'static str) {
     counter!(POSTING, "event" => event).increment(1);
+}
+
+/// Counts what this member did about outputs: propose, prove, challenge, reject, return_bond, withdraw (of bonds); and
+/// what it noticed: wrong (alarm), refused, unfunded.
+pub fn output(event: &'static str) {
+    counter!(OUTPUTS, "event" => event).increment(1);
+}
+
+/// Sets the last height of the newest output.
+pub fn output_height(height: u64) {
+    gauge!(OUTPUT_HEIGHT).set(height as f64);
 }
 
 /// Counts the data of a batch.
@@ -205,6 +220,8 @@ fn describe() {
     describe_counter!(POSTING, "Batches of this member, by what became of them.");
     describe_counter!(POSTED_BYTES, "Bytes of batch data that this member built.");
     describe_counter!(POSTED_OPENINGS, "Openings in the batches that this member built.");
+    describe_counter!(OUTPUTS, "What this member did about outputs, and noticed.");
+    describe_gauge!(OUTPUT_HEIGHT, "Last height of the newest output on L1.");
     describe_gauge!(POSTED_HEIGHT, "Highest height on L1.");
     describe_gauge!(L1_FINAL_BLOCK, "Newest L1 block known as final.");
     describe_counter!(CONNECTIONS_REFUSED, "TCP connections that found no place.");

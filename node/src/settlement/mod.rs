@@ -2,8 +2,8 @@
 //!
 //! | task | does | owns |
 //! |---|---|---|
-//! | [`watcher`] | reads L1: batches, forced items, base fees | nothing but its place |
-//! | [`poster`] | builds batches of executed heights and gets them onto L1 | one transaction at a time |
+//! | [`watcher`] | reads L1: batches, outputs, forced items, base fees | nothing but its place |
+//! | [`poster`] | builds batches of executed heights and gets them onto L1; does what [`outputs`] asks for | one transaction at a time |
 //!
 //! What is decided without L1 at hand is decided in `settlement::poster`; here are the effects. A member without
 //! an L1 in its configuration orders, opens and executes all the same, but posts nothing, and cannot judge
@@ -12,6 +12,8 @@
 pub mod book;
 #[cfg(feature = "demo")]
 mod misposting;
+pub mod outbox;
+pub mod outputs;
 pub mod poster;
 pub mod read;
 pub mod rows;
@@ -22,14 +24,14 @@ use crate::{
     l1::http::{self, HttpOptions},
     member::{MemberError, Shared, l1::L1UpdateError},
 };
-use alloy_primitives::Address;
+use alloy_primitives::{Address, U256};
 use alloy_provider::Provider as _;
 use alloy_transport::TransportError;
 use blindfold_ordering::schedule::{LeaderSchedule, ScheduleError};
 use blindfold_settlement::{
     accumulator::LeaderTable,
     batch::{BuildError, PushError},
-    bindings::BatchInbox,
+    bindings::{BatchInbox, OutputOracle},
     blobs::BlobError,
     l1::{L1, L1Error, SharedL1},
     posting::CallError,
@@ -120,6 +122,16 @@ pub struct Contracts {
     pub inbox: Address,
     /// The forced queue, as the inbox names it.
     pub queue: Address,
+    /// The output oracle.
+    pub oracle: Address,
+    /// The bridge.
+    pub bridge: Address,
+    /// Time to challenge an output, in seconds.
+    pub output_window_s: u64,
+    /// Time to prove a challenged output, in seconds.
+    pub prove_window_s: u64,
+    /// Bond of an output, and of a challenge to one, in wei.
+    pub output_bond_wei: U256,
 }
 
 impl Contracts {
@@ -139,8 +151,17 @@ impl Contracts {
         if hash != genesis.hash() || chain_id != genesis.chain_id {
             return Err(SettlementError::OtherChain(inbox));
         }
-        let queue = contract.contracts().call().await.map_err(contract_error)?.queue;
-        Ok(Self { inbox, queue })
+        let all = contract.contracts().call().await.map_err(contract_error)?;
+        let oracle = OutputOracle::new(all.oracle, l1.provider());
+        Ok(Self {
+            inbox,
+            queue: all.queue,
+            oracle: all.oracle,
+            bridge: all.bridge,
+            output_window_s: oracle.outputWindow().call().await.map_err(contract_error)?,
+            prove_window_s: oracle.proveWindow().call().await.map_err(contract_error)?,
+            output_bond_wei: oracle.outputBond().call().await.map_err(contract_error)?,
+        })
     }
 }
 

@@ -4,7 +4,12 @@
 //! on L1, and sent again or given up by the same rules as without the restart. The account's nonce, the inbox's
 //! chain of hashes and this one row are all the state there is.
 
-use super::{Contracts, SettlementError, contract_error, rows::PendingRow, transport};
+use super::{
+    Contracts, SettlementError, contract_error,
+    outputs::{Errand, Outputs},
+    rows::PendingRow,
+    transport,
+};
 use crate::{
     config::SettlementConfig,
     member::{MemberError, Shared},
@@ -66,6 +71,8 @@ pub struct Poster {
     waiting: Option<(u64, u64)>,
     /// When it is next looked at whether a repayment is worth claiming, in seconds.
     claim_at_s: u64,
+    /// What is to be done about outputs; `None` if this member leaves them to others.
+    outputs: Option<Outputs>,
     /// Posts another order than the certified one.
     #[cfg(feature = "demo")]
     reorder: bool,
@@ -88,6 +95,9 @@ impl Poster {
         config: &SettlementConfig,
     ) -> Self {
         let members = u32::try_from(shared.genesis.committee.members.len()).unwrap_or(u32::MAX);
+        let outputs = config.outputs.then(|| {
+            Outputs::new(Arc::clone(&shared), Arc::clone(&l1), contracts, key.address(), config)
+        });
         Self {
             store: shared.records.store().clone(),
             seat: u32::try_from(shared.seat()).unwrap_or(u32::MAX),
@@ -106,6 +116,7 @@ impl Poster {
             key,
             waiting: None,
             claim_at_s: 0,
+            outputs,
             #[cfg(feature = "demo")]
             reorder: config.reorder,
             shared,
@@ -148,9 +159,9 @@ impl Poster {
         };
         let sent = pending.as_ref().map(|pending| &pending.sent).zip(fate);
         match step(self.seat, &self.policy, &view, &prices, sent) {
-            Step::Wait if pending.is_none() && now_s >= self.claim_at_s => {
-                self.claim_at_s = now_s.saturating_add(CLAIM_EVERY_S);
-                self.claim(nonce, &prices, now_s).await?;
+            // The account's next nonce is free: nothing of it waits for a block.
+            Step::Wait | Step::Keep if fate != Some(Fate::Open) => {
+                self.run_errands(nonce, &prices, now_s).await?;
             }
             Step::Wait | Step::Keep => {}
             Step::Build => self.build(&head, &prices, nonce, now_s).await?,
@@ -179,7 +190,7 @@ impl Poster {
             Step::Drop => {
                 if fate == Some(Fate::Reverted) {
                     metrics::posting("reverted");
-                    warn!(target: "blindfold::settlement", "a batch was refused by the inbox; building it anew");
+                    warn!(target: "blindfold::settlement", "L1 reverted what was sent; looking anew");
                 }
                 self.forget()?;
             }
@@ -294,6 +305,7 @@ impl Poster {
                 sent_s: now_s,
             },
             to: self.contracts.inbox,
+            value: U256::ZERO,
             call,
             blob_data,
             gas_limit,
@@ -306,6 +318,49 @@ impl Poster {
         self.send(row).await
     }
 
+    /// What there is to do beside posting, the most urgent first and one at a time.
+    async fn run_errands(
+        &mut self,
+        nonce: u64,
+        prices: &Prices,
+        now_s: u64,
+    ) -> Result<(), SettlementError> {
+        if let Some(outputs) = &mut self.outputs
+            && let Some(errand) = outputs.next(now_s, prices).await?
+        {
+            return self.send_errand(errand, nonce, prices, now_s).await;
+        }
+        if now_s >= self.claim_at_s {
+            self.claim_at_s = now_s.saturating_add(CLAIM_EVERY_S);
+            self.claim(nonce, prices, now_s).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends a call that depends on no batch.
+    async fn send_errand(
+        &self,
+        errand: Errand,
+        nonce: u64,
+        prices: &Prices,
+        now_s: u64,
+    ) -> Result<(), SettlementError> {
+        let Errand { name, to, call, value, gas_limit } = errand;
+        debug!(target: "blindfold::settlement", name, nonce, "sending");
+        let sent = Sent {
+            nonce,
+            parent: B256::ZERO,
+            bid: Bid::first(prices),
+            blobs: false,
+            // No batch that comes in between makes it worthless.
+            cancels: true,
+            sent_s: now_s,
+        };
+        let blob_data = Bytes::new();
+        self.send(PendingRow { sent, to, value, call, blob_data, gas_limit, hashes: Vec::new() })
+            .await
+    }
+
     /// Turns what posting has cost into a repayment on L2, once it is worth a transaction.
     async fn claim(&self, nonce: u64, prices: &Prices, now_s: u64) -> Result<(), SettlementError> {
         let inbox = BatchInbox::new(self.contracts.inbox, self.l1.provider());
@@ -314,25 +369,14 @@ impl Poster {
             return Ok(());
         }
         debug!(target: "blindfold::settlement", %credit, "claiming what posting has cost");
-        let call = BatchInbox::claimPostingCall {}.abi_encode();
-        let sent = Sent {
-            nonce,
-            parent: B256::ZERO,
-            bid: Bid::first(prices),
-            blobs: false,
-            // It depends on no batch, so none that comes in between makes it worthless.
-            cancels: true,
-            sent_s: now_s,
-        };
-        self.send(PendingRow {
-            sent,
+        let errand = Errand {
+            name: "claim",
             to: self.contracts.inbox,
-            call: call.into(),
-            blob_data: Bytes::new(),
+            call: BatchInbox::claimPostingCall {}.abi_encode().into(),
+            value: U256::ZERO,
             gas_limit: 300_000,
-            hashes: Vec::new(),
-        })
-        .await
+        };
+        self.send_errand(errand, nonce, prices, now_s).await
     }
 
     /// Signs, stores with fsync, and only then sends.
@@ -369,6 +413,10 @@ impl Poster {
             SendFault::Funds => {
                 error!(target: "blindfold::settlement", account = %self.key.address(), "the poster's account on L1 is empty: fund it");
                 metrics::posting("unfunded");
+                if !row.value.is_zero() {
+                    // A bond that cannot be paid must not hold up batches.
+                    self.forget()?;
+                }
                 Err(transport(error))
             }
             SendFault::FeeTooLow | SendFault::Reverted(_) | SendFault::Other(_) => {
@@ -476,6 +524,7 @@ fn cancelled(pending: PendingRow, bid: Bid, own: Address, now_s: u64) -> Pending
     PendingRow {
         sent: Sent { bid, cancels: true, sent_s: now_s, ..pending.sent },
         to: own,
+        value: U256::ZERO,
         call: Bytes::new(),
         blob_data,
         gas_limit: CANCEL_GAS,
@@ -506,7 +555,7 @@ fn sign(
             max_fee_per_gas: bid.max_fee,
             max_priority_fee_per_gas: bid.max_priority_fee,
             to: TxKind::Call(row.to),
-            value: U256::ZERO,
+            value: row.value,
             access_list: Default::default(),
             input: row.call.clone(),
         };
@@ -522,7 +571,7 @@ fn sign(
             max_fee_per_gas: bid.max_fee,
             max_priority_fee_per_gas: bid.max_priority_fee,
             to: row.to,
-            value: U256::ZERO,
+            value: row.value,
             access_list: Default::default(),
             blob_versioned_hashes: sidecar.versioned_hashes().collect(),
             max_fee_per_blob_gas: bid.max_blob_fee,

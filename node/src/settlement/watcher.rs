@@ -6,10 +6,11 @@
 //!  ──────────────────────────┬────────────────────────── latest
 //!   read once, then stored   │  read again at each look
 //!   · batches → book         │  · batches → book, not final
+//!   · outputs → their book   │  · outputs → their book, not final
 //!   · forced items, base fees → view of L1
 //! ```
 
-use super::{Contracts, SettlementError, rows::PostedRow};
+use super::{Contracts, SettlementError, outputs::OutputEvent, rows::PostedRow};
 use crate::{member::Shared, metrics};
 use alloy_eips::BlockNumberOrTag;
 use alloy_primitives::Address;
@@ -102,11 +103,15 @@ impl Watcher {
         }
         let first = heads.finalized.number.saturating_add(1);
         let last = heads.latest.number.min(first.saturating_add(MAX_OPEN_BLOCKS - 1));
-        let open = match first <= last {
-            true => self.batches(first, last).await?,
-            false => Vec::new(),
+        let (open, outputs) = match first <= last {
+            true => (self.batches(first, last).await?, self.outputs(first, last).await?),
+            false => (Vec::new(), Vec::new()),
         };
         self.shared.book.see(open);
+        self.shared.outputs.see(&self.shared.book, &outputs, heads.latest)?;
+        if let Some(newest) = self.shared.outputs.newest()?.first() {
+            metrics::output_height(newest.last_height);
+        }
         if let (Some(newest), _) = self.shared.book.newest()? {
             metrics::posted_height(newest.batch.last_height);
         }
@@ -122,6 +127,9 @@ impl Watcher {
             info!(target: "blindfold::settlement", batch = row.batch.index, first = row.batch.first_height,
                 last = row.batch.last_height, l1_block = row.batch.l1_block, "a batch is final on L1");
         }
+        self.shared.outbox.settle(&batches)?;
+        let outputs = self.outputs(first, last).await?;
+        self.shared.outputs.settle(&self.shared.book, &outputs)?;
         let items = self.items(first, last).await?;
         let blocks = self.base_fees(first, last).await?;
         let (count, update) = (items.len(), L1Update { blocks, items });
@@ -133,12 +141,14 @@ impl Watcher {
     async fn logs(
         &self,
         address: Address,
-        event: alloy_primitives::B256,
+        event: Option<alloy_primitives::B256>,
         first: u64,
         last: u64,
     ) -> Result<Vec<Log>, SettlementError> {
-        let filter =
-            Filter::new().address(address).event_signature(event).from_block(first).to_block(last);
+        let mut filter = Filter::new().address(address).from_block(first).to_block(last);
+        if let Some(event) = event {
+            filter = filter.event_signature(event);
+        }
         let mut logs = self.l1.provider().get_logs(&filter).await.map_err(super::transport)?;
         logs.retain(|log| !log.removed && log.inner.address == address);
         logs.sort_by_key(|log| (log.block_number, log.log_index));
@@ -146,8 +156,8 @@ impl Watcher {
     }
 
     async fn batches(&self, first: u64, last: u64) -> Result<Vec<PostedRow>, SettlementError> {
-        let logs =
-            self.logs(self.contracts.inbox, BatchInbox::BatchPosted::SIGNATURE_HASH, first, last);
+        let event = Some(BatchInbox::BatchPosted::SIGNATURE_HASH);
+        let logs = self.logs(self.contracts.inbox, event, first, last);
         logs.await?
             .iter()
             .map(|log| {
@@ -161,9 +171,14 @@ impl Watcher {
             .collect()
     }
 
+    async fn outputs(&self, first: u64, last: u64) -> Result<Vec<OutputEvent>, SettlementError> {
+        let logs = self.logs(self.contracts.oracle, None, first, last).await?;
+        logs.iter().filter_map(|log| OutputEvent::read(log, &self.contracts).transpose()).collect()
+    }
+
     async fn items(&self, first: u64, last: u64) -> Result<Vec<QueuedItem>, SettlementError> {
-        let logs =
-            self.logs(self.contracts.queue, ForcedQueue::Forced::SIGNATURE_HASH, first, last);
+        let event = Some(ForcedQueue::Forced::SIGNATURE_HASH);
+        let logs = self.logs(self.contracts.queue, event, first, last);
         // A node that came new to an old chain has no use for what was consumed before.
         let next = self.shared.l1.view().next_index();
         logs.await?

@@ -21,18 +21,23 @@ use blindfold_settlement::{
 use std::{process::Command, sync::Arc, time::Duration};
 use tokio::runtime::Runtime;
 
-const ETHER: u128 = 1_000_000_000_000_000_000;
+pub const ETHER: u128 = 1_000_000_000_000_000_000;
 
 /// A network of four whose contracts are on an embedded L1. Nothing runs yet.
-struct Settled {
-    network: Network,
-    runtime: Runtime,
-    server: L1Server,
-    deployer: SigningKey,
+pub struct Settled {
+    pub network: Network,
+    pub runtime: Runtime,
+    pub server: L1Server,
+    pub deployer: SigningKey,
 }
 
 impl Settled {
-    fn prepare(funded: &[Address]) -> Self {
+    pub fn prepare(funded: &[Address]) -> Self {
+        Self::prepare_with(funded, L1Params::default())
+    }
+
+    /// With these parameters of L1, but for the delays of forced items.
+    pub fn prepare_with(funded: &[Address], params: L1Params) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -63,7 +68,7 @@ impl Settled {
             forced_delay_blocks: 2,
             forced_deadline_blocks: 400,
             forced_fallback_blocks: 2_000,
-            ..L1Params::default()
+            ..params
         };
         let table = leader_table(&genesis).unwrap();
         let creations = deploy::creations(&plan, &genesis, table.signers(), &params).unwrap();
