@@ -264,6 +264,10 @@ pub struct SettlementConfig {
     pub answer_for_others: bool,
     /// Cost of posting, in wei, from which on a repayment is claimed.
     pub claim_above_wei: u64,
+    /// Whether a member that posts also proposes outputs, proves what is challenged, and challenges what is wrong.
+    pub outputs: bool,
+    /// Seconds from one output to the next, at least.
+    pub output_interval_s: u64,
     /// Post another order than the certified one. In demonstrations only.
     #[cfg(feature = "demo")]
     pub reorder: bool,
@@ -288,6 +292,8 @@ impl Default for SettlementConfig {
             max_answer_fee_wei: 10_000_000_000_000,
             answer_for_others: true,
             claim_above_wei: 50_000_000_000_000_000,
+            outputs: true,
+            output_interval_s: 21_600,
             #[cfg(feature = "demo")]
             reorder: false,
         }

@@ -94,6 +94,10 @@ pub const FALLBACKS: &str = "blindfold_settlement_fallbacks_total";
 pub const POSTED_BYTES: &str = "blindfold_settlement_data_bytes_total";
 /// Openings in these batches.
 pub const POSTED_OPENINGS: &str = "blindfold_settlement_openings_total";
+/// What this member did about outputs (label `event`).
+pub const OUTPUTS: &str = "blindfold_settlement_outputs_total";
+/// Last height of the newest output on L1.
+pub const OUTPUT_HEIGHT: &str = "blindfold_settlement_output_height_blocks";
 /// Highest height that is on L1.
 pub const POSTED_HEIGHT: &str = "blindfold_settlement_posted_height_blocks";
 /// Newest L1 block known as final.
@@ -123,6 +127,17 @@ pub fn challenges_against_us(open: usize) {
 /// Counts a fallback of the forced queue on L1.
 pub fn fallback() {
     counter!(FALLBACKS).increment(1);
+}
+
+/// Counts what this member did about outputs: propose, prove, challenge, reject, return_bond, withdraw (of bonds); and
+/// what it noticed: wrong (alarm), refused, unfunded.
+pub fn output(event: &'static str) {
+    counter!(OUTPUTS, "event" => event).increment(1);
+}
+
+/// Sets the last height of the newest output.
+pub fn output_height(height: u64) {
+    gauge!(OUTPUT_HEIGHT).set(height as f64);
 }
 
 /// Counts the data of a batch.
@@ -238,6 +253,8 @@ fn describe() {
     describe_counter!(FALLBACKS, "Alarm: fallbacks of the forced queue on L1.");
     describe_counter!(POSTED_BYTES, "Bytes of batch data that this member built.");
     describe_counter!(POSTED_OPENINGS, "Openings in the batches that this member built.");
+    describe_counter!(OUTPUTS, "What this member did about outputs, and noticed.");
+    describe_gauge!(OUTPUT_HEIGHT, "Last height of the newest output on L1.");
     describe_gauge!(POSTED_HEIGHT, "Highest height on L1.");
     describe_gauge!(L1_FINAL_BLOCK, "Newest L1 block known as final.");
     describe_counter!(CONNECTIONS_REFUSED, "TCP connections that found no place.");

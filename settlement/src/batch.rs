@@ -9,8 +9,8 @@ use blindfold_wire::{
 
 use crate::{
     accumulator::{AccumulatorLeaf, OpeningLeaf, Trees},
+    bindings::BatchInbox,
     codec::{self, BatchData, EncodeError, MAX_DATA_BYTES, MAX_HEIGHTS, PostedHeight},
-    sol,
 };
 
 /// A batch as the inbox knows it: the event carries it, L1 keeps its hash.
@@ -54,7 +54,7 @@ pub struct Batch {
 impl Batch {
     /// keccak256 of the Solidity struct's ABI encoding.
     pub fn hash(&self) -> B256 {
-        keccak256(sol::Batch::from(self).abi_encode())
+        keccak256(BatchInbox::Batch::from(self).abi_encode())
     }
 
     /// How many heights it has; 0 if its range is not one.

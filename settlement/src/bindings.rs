@@ -202,7 +202,7 @@ macro_rules! certificates {
     )*};
 }
 
-certificates!(BatchInbox, CommitteeRegistry, PosterVerifier);
+certificates!(BatchInbox, CommitteeRegistry, CommitteeVerifier, PosterVerifier);
 
 #[cfg(test)]
 mod tests {

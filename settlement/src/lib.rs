@@ -8,6 +8,8 @@
 //! evidence ─▶ slasher on L1 ◀── find: compare with what is certified ◀─ derive: heights again
 //! ```
 //!
+//! State roots of batches become outputs, and withdrawals are proven against these ([`outputs`], [`withdrawal`]).
+//!
 //! What may enter this crate: formats of batches and evidence, what can be derived from L1 alone, the
 //! contracts with their bindings, and access to an L1. No clock, no files; decisions are functions.
 
@@ -21,11 +23,13 @@ pub mod derive;
 pub mod evidence;
 pub mod find;
 pub mod l1;
+pub mod outputs;
 pub mod points;
 pub mod poster;
 pub mod posting;
 pub mod reveal;
 mod sol;
+pub mod withdrawal;
 
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
@@ -39,4 +43,5 @@ pub use crate::{
     derive::{ChainRules, DerivedHeight, DerivedItem, Fault, FaultKind, Start, derive},
     evidence::{Challenge, Culprit, Offence, OffenceError, OffenceKind, PostedBatches},
     find::{Executed, Finding, Posted, Revealed, find},
+    withdrawal::{Withdrawal, WithdrawalProof},
 };

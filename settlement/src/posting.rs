@@ -4,7 +4,6 @@ use alloy_primitives::{B256, Bytes};
 use blindfold_wire::{FinalizationCertificate, OrderCommitment};
 
 use crate::{
-    accumulator::AccumulatorLeaf,
     batch::{Batch, Draft},
     bindings::BatchInbox,
     points::PointError,
@@ -28,18 +27,6 @@ impl From<&BatchInbox::Batch> for Batch {
             poster: from.poster,
             l1_block: from.l1Block,
             posted_at: from.postedAt,
-        }
-    }
-}
-
-impl From<&AccumulatorLeaf> for BatchInbox::AccumulatorLeaf {
-    fn from(from: &AccumulatorLeaf) -> Self {
-        Self {
-            height: from.height,
-            digest: from.digest,
-            orderRoot: from.order_root,
-            offset: from.offset,
-            signatureHash: from.signature_hash,
         }
     }
 }

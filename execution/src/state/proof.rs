@@ -1,12 +1,16 @@
 //! Merkle proofs of accounts and storage (EIP-1186).
 
 use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
-use alloy_trie::EMPTY_ROOT_HASH;
+use alloy_rlp::Decodable as _;
+use alloy_trie::{
+    EMPTY_ROOT_HASH,
+    nodes::{RlpNode, TrieNode},
+};
 
 use super::account::Account;
 use super::parent::ParentState;
 use super::seal::StoredTrie;
-use super::store::StoreError;
+use super::store::{Column, StoreError};
 use super::trie::{Nibbles, PagedTrie, StateTrie};
 
 /// Slots that one proof request may name.
@@ -88,6 +92,43 @@ impl ParentState {
         Ok(AccountProof { address, account, storage_root, nodes, storage })
     }
 
+    /// The nodes of an account's storage trie that are not `known` by their hash, each with its hash, from the root down.
+    /// Nothing below a known node is looked at: for who keeps every node it was given, all of that is known too. So
+    /// what is asked of this state after every block, and kept, is every storage trie that the account ever had, at the
+    /// price of what changed.
+    ///
+    /// # Errors
+    ///
+    /// What `known` fails with, or [`StoreError`] if the store failed or is damaged.
+    pub fn new_storage_nodes<E: From<StoreError>>(
+        &self,
+        address: Address,
+        mut known: impl FnMut(B256) -> Result<bool, E>,
+    ) -> Result<Vec<(B256, Bytes)>, E> {
+        let root = self.row(address)?.map_or(EMPTY_ROOT_HASH, |row| row.storage_root);
+        let mut found: Vec<(B256, Bytes)> = Vec::new();
+        if root == EMPTY_ROOT_HASH {
+            return Ok(found);
+        }
+        let damaged = |what| StoreError::damaged(Column::StorageTrie, what);
+        let mut todo = vec![(root, Nibbles::new())];
+        while let Some((hash, path)) = todo.pop() {
+            if known(hash)? {
+                continue;
+            }
+            // Any key below the node leads past it.
+            let mut key = B256::ZERO;
+            let packed = path.pack();
+            key[..packed.len()].copy_from_slice(&packed);
+            let nodes = self.nodes_to(Some(address), root, key)?;
+            let node = nodes.into_iter().find(|node| keccak256(node) == hash);
+            let node = node.ok_or_else(|| damaged("trie node missing"))?;
+            children(&node, path, &mut todo).ok_or_else(|| damaged("trie node malformed"))?;
+            found.push((hash, node));
+        }
+        Ok(found)
+    }
+
     /// The nodes from a root to a key, or to where its path leaves the trie: of the account trie, or of the
     /// storage trie of an account. `root` is that trie's.
     pub(crate) fn nodes_to(
@@ -105,4 +146,25 @@ impl ParentState {
         };
         PagedTrie.proof(&trie, root, &Nibbles::unpack_array(&key.0))
     }
+}
+
+/// Appends the nodes that a node at `path` names by their hash, with their paths. Nodes inside it name none: they
+/// are too short.
+fn children(mut node: &[u8], path: Nibbles, into: &mut Vec<(B256, Nibbles)>) -> Option<()> {
+    let mut push = |path: Nibbles, child: &RlpNode| {
+        into.extend(child.as_hash().map(|hash| (hash, path)));
+    };
+    match TrieNode::decode(&mut node).ok().filter(|_| node.is_empty())? {
+        TrieNode::EmptyRoot | TrieNode::Leaf(_) => {}
+        TrieNode::Extension(extension) => push(path.join(&extension.key), &extension.child),
+        TrieNode::Branch(branch) => {
+            let branch = branch.as_ref();
+            for (nibble, child) in branch.children() {
+                let mut below = path;
+                below.push(nibble);
+                child.into_iter().for_each(|child| push(below, child));
+            }
+        }
+    }
+    Some(())
 }

@@ -1,9 +1,11 @@
 //! The state against an independent one: tries recomputed from scratch by `alloy-trie`.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
-use alloy_primitives::{Address, B256, KECCAK256_EMPTY, U256, keccak256};
+use alloy_primitives::{Address, B256, Bytes, KECCAK256_EMPTY, U256, keccak256};
+use alloy_rlp::Decodable as _;
+use alloy_trie::nodes::TrieNode;
 use alloy_trie::proof::verify_proof;
 use alloy_trie::root::{state_root_unhashed, storage_root_unhashed};
 use alloy_trie::{EMPTY_ROOT_HASH, Nibbles, TrieAccount};
@@ -218,6 +220,80 @@ proptest! {
         let reopened = ParentState::open(store).expect("written");
         prop_assert_eq!(reopened.tip(), state.tip());
         check_reads_and_proofs(&reopened, &model);
+    }
+}
+
+/// What a storage trie holds, read through an archive of nodes alone.
+fn storage_in(archive: &HashMap<B256, Bytes>, root: B256) -> BTreeMap<Nibbles, U256> {
+    let mut found = BTreeMap::new();
+    let mut todo = vec![(root, Nibbles::new())];
+    while let Some((hash, path)) = todo.pop() {
+        if hash == EMPTY_ROOT_HASH {
+            continue;
+        }
+        let node = archive.get(&hash).expect("an archived root has all its nodes");
+        let node = TrieNode::decode(&mut &node[..]).expect("a node");
+        match node {
+            TrieNode::EmptyRoot => unreachable!("it has a hash of its own"),
+            TrieNode::Leaf(leaf) => {
+                let value = U256::decode(&mut &leaf.value[..]).expect("a value");
+                found.insert(path.join(&leaf.key), value);
+            }
+            TrieNode::Extension(extension) => {
+                let child = extension.child.as_hash().expect("hashed keys");
+                todo.push((child, path.join(&extension.key)));
+            }
+            TrieNode::Branch(branch) => {
+                for (nibble, child) in branch.as_ref().children() {
+                    let Some(child) = child else { continue };
+                    let below = path.join(&Nibbles::from_nibbles([nibble]));
+                    todo.push((child.as_hash().expect("hashed keys"), below));
+                }
+            }
+        }
+    }
+    found
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    /// Whoever keeps what is new after every block has every storage trie there ever was, and is given no node twice.
+    #[test]
+    fn an_archive_of_new_nodes_holds_every_storage_trie(
+        blocks in prop::collection::vec(prop::collection::vec(op(), 0..60), 1..8),
+    ) {
+        let (store, mut state) = genesis();
+        let (mut model, mut archive, mut known) = (Model::new(), HashMap::new(), Vec::new());
+        for (height, ops) in (1u64..).zip(&blocks) {
+            let mut overlay = over(&state);
+            for op in ops {
+                apply(op, &mut overlay, &mut model);
+            }
+            let layer = seal(&state, overlay, height);
+            // Before the store has the block, as a node asks.
+            state = state.extend(Arc::clone(&layer)).expect("next height");
+            for who in 0..24 {
+                let has = |hash| Ok::<_, StoreError>(archive.contains_key(&hash));
+                let new = state.new_storage_nodes(address(who), has).expect("memory");
+                for (hash, node) in new {
+                    prop_assert_eq!(keccak256(&node), hash);
+                    archive.insert(hash, node);
+                }
+                let again = |hash| Ok::<_, StoreError>(archive.contains_key(&hash));
+                prop_assert!(state.new_storage_nodes(address(who), again).expect("memory").is_empty());
+                let root = state.proof(address(who), &[]).expect("memory").storage_root;
+                let storage = model.get(&address(who)).map(|(_, storage)| storage.clone());
+                known.push((root, storage.unwrap_or_default()));
+            }
+            store.apply(layer.writes()).expect("memory");
+            state = state.prune(height);
+        }
+        for (root, storage) in known {
+            let key = |slot: &U256| Nibbles::unpack(keccak256(slot.to_be_bytes::<32>()));
+            let expected = storage.iter().map(|(slot, value)| (key(slot), *value)).collect();
+            prop_assert_eq!(storage_in(&archive, root), expected);
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! Exit codes: 0 good, 1 a negative verdict, 2 an error. Errors end with what to do.
 
 pub mod bench;
+pub mod bridge;
 pub mod committee;
 #[cfg(feature = "demo")]
 pub mod demo;
@@ -45,6 +46,9 @@ enum Command {
     /// The settlement contracts on an L1, and an embedded L1 for development.
     #[command(subcommand)]
     L1(l1::L1Command),
+    /// Ether from L1 and back.
+    #[command(subcommand)]
+    Bridge(Box<bridge::BridgeCommand>),
     /// Show what happens to a member that breaks a rule.
     #[cfg(feature = "demo")]
     #[command(subcommand)]
@@ -65,6 +69,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Node(command) => node::run(command),
         Command::Gateway(command) => gateway::run(command),
         Command::L1(command) => l1::run(command),
+        Command::Bridge(command) => bridge::run(*command),
         Command::Committee(command) => committee::run(command),
         #[cfg(feature = "demo")]
         Command::Demo(command) => demo::run(command),

@@ -12,7 +12,7 @@ use blindfold_execution::{
 };
 use blindfold_sdk::rpc::{
     CommitmentDocument, EvidenceDocument, HeadDocument, HeightDocument, OpeningDocument,
-    PendingDocument, SettlementDocument, SettlementHeadDocument,
+    PendingDocument, SettlementDocument, SettlementHeadDocument, WithdrawalDocument,
 };
 use blindfold_wire::{SignedReceipt, SkipReason, TxStatus, genesis::Genesis};
 use futures::future::BoxFuture;
@@ -89,6 +89,17 @@ impl NodeApi for Chain {
     }
     fn settlement_head(&self) -> Result<SettlementHeadDocument, ReadError> {
         self.rest.settlement_head()
+    }
+    fn withdrawal(&self, index: u64) -> Result<Option<WithdrawalDocument>, ReadError> {
+        self.rest.withdrawal(index)
+    }
+    fn withdrawals(
+        &self,
+        sender: Address,
+        first: u64,
+        limit: usize,
+    ) -> Result<Vec<WithdrawalDocument>, ReadError> {
+        self.rest.withdrawals(sender, first, limit)
     }
     fn payer(&self, payer: Address) -> Result<PayerDocument, ReadError> {
         let next_nonce = *self.next_nonce.lock();

@@ -1,6 +1,6 @@
 //! Answers the RPC's questions from what the node's tasks share.
 
-use super::{MemberError, Shared, pool::PoolRequest, records::HeightRecord};
+use super::{MemberError, Shared, bridge, pool::PoolRequest, records::HeightRecord};
 use crate::{
     rpc::{
         api::{
@@ -9,13 +9,11 @@ use crate::{
         },
         reasons,
     },
-    settlement::{book::Posted, rows::PostedRow},
     transport::PeerControl,
 };
 use alloy_consensus::Receipt;
 use alloy_primitives::{Address, B256, Bytes, U256};
-use alloy_rpc_types_eth::{EIP1186AccountProofResponse, EIP1186StorageProof};
-use alloy_serde::JsonStorageKey;
+use alloy_rpc_types_eth::EIP1186AccountProofResponse;
 use blindfold_execution::{
     BlockRecord, CallError, CallSettings, ForcedVerdict, Verdict,
     bal::BlockAccessList,
@@ -29,7 +27,7 @@ use blindfold_mempool::{AccountView as _, PoolStatus, Removal};
 use blindfold_sdk::rpc::{
     CommitmentDocument, EvidenceDocument, ForcedDocument, ForcedStatus, HeadDocument,
     HeightDocument, OpeningDocument, PayerDocument, PendingDocument, SettlementDocument,
-    SettlementHeadDocument, SettlementState,
+    SettlementHeadDocument, WithdrawalDocument,
 };
 use blindfold_wire::{
     Evidence, ForcedItem, ForcedSpan, Opening, SignedReceipt, TxStatus, encode_opening,
@@ -110,7 +108,7 @@ impl Api {
     }
 }
 
-fn failed(error: impl std::fmt::Display) -> ReadError {
+pub(super) fn failed(error: impl std::fmt::Display) -> ReadError {
     ReadError::Store(error.to_string())
 }
 
@@ -392,18 +390,7 @@ impl NodeApi for Api {
     }
 
     fn settlement(&self, height: u64) -> Result<Option<SettlementDocument>, ReadError> {
-        let posted = self.shared.book.of_height(height).map_err(failed)?;
-        Ok(posted.map(|Posted { row: PostedRow { batch, transaction }, is_final }| {
-            SettlementDocument {
-                state: if is_final { SettlementState::Finalized } else { SettlementState::Posted },
-                batch: batch.index,
-                first_height: batch.first_height,
-                last_height: batch.last_height,
-                l1_transaction: transaction,
-                l1_block: batch.l1_block,
-                poster: batch.poster,
-            }
-        }))
+        bridge::settlement(&self.shared, height)
     }
 
     fn settlement_head(&self) -> Result<SettlementHeadDocument, ReadError> {
@@ -414,6 +401,19 @@ impl NodeApi for Api {
             finalized_height: settled.map_or(0, |row| row.batch.last_height),
             l1_final_block: self.shared.l1.view().finalized().map(|block| block.number),
         })
+    }
+
+    fn withdrawal(&self, index: u64) -> Result<Option<WithdrawalDocument>, ReadError> {
+        bridge::withdrawal(&self.shared, index)
+    }
+
+    fn withdrawals(
+        &self,
+        sender: Address,
+        first: u64,
+        limit: usize,
+    ) -> Result<Vec<WithdrawalDocument>, ReadError> {
+        bridge::withdrawals(&self.shared, sender, first, limit)
     }
 
     fn payer(&self, payer: Address) -> Result<PayerDocument, ReadError> {
@@ -536,35 +536,7 @@ impl NodeApi for Api {
         address: Address,
         slots: &[B256],
     ) -> Result<EIP1186AccountProofResponse, ReadError> {
-        let slots: Vec<U256> = slots.iter().map(|slot| U256::from_be_bytes(slot.0)).collect();
-        let proof = self.shared.chain.read(|state| {
-            let newest = state.tip().height;
-            if height != newest {
-                return Err(ReadError::HistoryUnavailable {
-                    requested: height,
-                    oldest: newest,
-                    newest,
-                });
-            }
-            state.proof(address, &slots).map_err(failed)
-        })?;
-        Ok(EIP1186AccountProofResponse {
-            address,
-            balance: proof.account.balance,
-            code_hash: proof.account.code_hash,
-            nonce: proof.account.nonce,
-            storage_hash: proof.storage_root,
-            account_proof: proof.nodes,
-            storage_proof: proof
-                .storage
-                .into_iter()
-                .map(|slot| EIP1186StorageProof {
-                    key: JsonStorageKey::Number(slot.slot),
-                    value: slot.value,
-                    proof: slot.nodes,
-                })
-                .collect(),
-        })
+        bridge::proof(&self.shared, height, address, slots)
     }
 
     fn witness(&self, height: u64) -> Result<Option<ExecutionWitness>, ReadError> {

@@ -11,7 +11,7 @@
 //! left when it is all open. Where heights wait, as in catching up, the state root of one is computed while the
 //! next is executed.
 
-use super::{MemberError, Shared, hints::Hint, recheck::Recheck, witness::NewWitness};
+use super::{MemberError, Shared, hints::Hint, recheck::Recheck, records::Beside};
 pub use crate::config::ExecutorKind;
 use crate::metrics;
 use blindfold_execution::{
@@ -187,11 +187,11 @@ impl Line {
                         ToExecute::Height(_) => None,
                     };
                     let panicked = || ExecutionError::Evm("sealing a block panicked".to_owned());
-                    (sealing.join().unwrap_or_else(|_| Err(panicked())), executed)
+                    (sealing.join().unwrap_or_else(|_| Err(panicked().into())), executed)
                 });
-                let (sealed, witness) = sealed.map_err(|error| (height, error.into()))?;
-                let recheck = self.recheck(&sealed, witness.as_ref(), &batch);
-                self.commit(&sealed, witness, &batch, now_ms()).map_err(|error| (height, error))?;
+                let (sealed, beside) = sealed.map_err(|error| (height, error))?;
+                let recheck = self.recheck(&sealed, &beside, &batch);
+                self.commit(&sealed, beside, &batch, now_ms()).map_err(|error| (height, error))?;
                 if let Some((executed, batch)) = executed {
                     let block = executed.map_err(|error| (batch.height(), error))?;
                     self.unsealed = Some(Unsealed { block, batch });
@@ -269,9 +269,10 @@ impl Line {
     fn recheck(
         &self,
         block: &ExecutedBlock,
-        witness: Option<&NewWitness>,
+        beside: &Beside,
         batch: &OpenedBatch,
     ) -> Option<Recheck> {
+        let witness = beside.witness.as_ref();
         let witness = witness.filter(|_| self.shared.rechecks.wants(block.height()))?;
         Some(Recheck {
             record: Arc::clone(&block.record),
@@ -284,7 +285,7 @@ impl Line {
     fn commit(
         &self,
         block: &ExecutedBlock,
-        witness: Option<NewWitness>,
+        beside: Beside,
         batch: &OpenedBatch,
         now_ms: u64,
     ) -> Result<(), MemberError> {
@@ -292,22 +293,23 @@ impl Line {
         check_certified_root(shared, batch)?;
         shared
             .chain
-            .commit(block, || shared.records.store_executed(block, witness, batch, now_ms))?;
+            .commit(block, || shared.records.store_executed(block, beside, batch, now_ms))?;
         shared.forced_executed(batch.commitment());
         Ok(())
     }
 }
 
-/// Computes the state root of a block, and makes its witness while the state before it is still there.
+/// Computes the state root of a block, and makes what needs the state before it while that is still there.
 fn seal(
     shared: &Shared,
     block: UnsealedBlock,
     parent: &ParentState,
-) -> Result<(ExecutedBlock, Option<NewWitness>), ExecutionError> {
+) -> Result<(ExecutedBlock, Beside), MemberError> {
     let sealed = block.seal(parent)?;
     let wanted = shared.rechecks.wants(sealed.height());
     let witness = shared.witnesses.make(&shared.records, parent, &sealed, wanted);
-    Ok((sealed, witness))
+    let outbox = shared.outbox.writes(&shared.book, parent, &sealed)?;
+    Ok((sealed, Beside { witness, outbox }))
 }
 
 fn context_of(shared: &Shared, commitment: &OrderCommitment) -> Result<BlockContext, MemberError> {

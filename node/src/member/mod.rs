@@ -19,6 +19,7 @@
 mod announce;
 pub mod api;
 pub mod asking;
+mod bridge;
 pub mod cache;
 pub mod chain;
 pub mod executor;

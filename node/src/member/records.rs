@@ -21,6 +21,14 @@ use blindfold_wire::{
 };
 use std::{collections::BTreeMap, time::Duration};
 
+/// What is stored with an executed height beside its block, and is made while the state before it is still there.
+pub struct Beside {
+    /// What it takes to execute it again.
+    pub witness: Option<NewWitness>,
+    /// What proves withdrawals.
+    pub outbox: Vec<Write>,
+}
+
 /// The database as a node's tasks use it. Cheap to clone.
 #[derive(Clone)]
 pub struct Records {
@@ -196,16 +204,17 @@ impl Records {
         }
     }
 
-    /// Stores an executed height: state, block and indexes together.
+    /// Stores an executed height: state, block and indexes together, and what else goes `beside` them.
     pub fn store_executed(
         &self,
         block: &ExecutedBlock,
-        witness: Option<NewWitness>,
+        Beside { witness, outbox }: Beside,
         batch: &OpenedBatch,
         now_ms: u64,
     ) -> Result<(), MemberError> {
         let height = batch.height();
         let mut writes = self.executed_writes(block);
+        writes.extend(outbox);
         // One made for a recheck alone is not kept.
         if let Some(NewWitness { bytes, heights }) = witness.filter(|witness| witness.heights > 0) {
             writes.push(put(Family::Witnesses, &height.to_be_bytes(), bytes.into()));

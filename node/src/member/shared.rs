@@ -10,7 +10,12 @@ use super::{
     records::Records,
     witness::Witnesses,
 };
-use crate::{metrics, rpc::api::NodeEvent, settlement::book::Book, store::Store};
+use crate::{
+    metrics,
+    rpc::api::NodeEvent,
+    settlement::{book::Book, outbox::Outbox, outputs::OutputBook},
+    store::Store,
+};
 use blindfold_committee::{
     journal::SigningJournal,
     release::{MemberSeat, Releaser},
@@ -88,6 +93,10 @@ pub struct Shared {
     pub witnesses: Witnesses,
     /// Batches on L1.
     pub book: Book,
+    /// Outputs on L1.
+    pub outputs: OutputBook,
+    /// Withdrawals, and what proves them.
+    pub outbox: Outbox,
     /// The mempool.
     pub pool: Mutex<Mempool>,
     /// What subscribers hear.
@@ -179,6 +188,8 @@ impl Shared {
             rechecks: Rechecks::new(options.execution.recheck_one_in, seat),
             witnesses: Witnesses::new(options.witness_heights),
             book: Book::new(store.clone()),
+            outputs: OutputBook::open(store.clone())?,
+            outbox: Outbox::new(store.clone(), !genesis.settlement.is_zero()),
             pool: Mutex::new(pool),
             events: broadcast::channel(EVENT_BUFFER).0,
             uncertified_releases: AtomicU64::new(0),

@@ -24,7 +24,7 @@ use blindfold_execution::{
 use blindfold_sdk::rpc::{
     CommitmentDocument, EvidenceDocument, HeadDocument, HeightDocument, OpenedNotice,
     OpeningDocument, OrderedNotice, PayerDocument, PendingDocument, SettlementDocument,
-    SettlementHeadDocument,
+    SettlementHeadDocument, WithdrawalDocument,
 };
 use blindfold_wire::{genesis::Genesis, receipt::SignedReceipt, status::TxStatus};
 use futures::future::BoxFuture;
@@ -56,6 +56,17 @@ pub trait NodeApi: Send + Sync + 'static {
 
     /// How far L1 has got, as this node sees it.
     fn settlement_head(&self) -> Result<SettlementHeadDocument, ReadError>;
+
+    /// The withdrawal with this number.
+    fn withdrawal(&self, index: u64) -> Result<Option<WithdrawalDocument>, ReadError>;
+
+    /// Up to `limit` withdrawals of an account, by number, from number `first` on.
+    fn withdrawals(
+        &self,
+        sender: Address,
+        first: u64,
+        limit: usize,
+    ) -> Result<Vec<WithdrawalDocument>, ReadError>;
 
     /// Nonces and escrow of a payer.
     fn payer(&self, payer: Address) -> Result<PayerDocument, ReadError>;
@@ -99,7 +110,8 @@ pub trait NodeApi: Send + Sync + 'static {
     /// Storage word of an account after the block of `height`; zero if unset.
     fn storage(&self, height: u64, address: Address, slot: B256) -> Result<B256, ReadError>;
 
-    /// Merkle proof of an account and of storage slots against the state root of `height`.
+    /// Merkle proof of an account and of storage slots against the state root of `height`: the newest, or, of the
+    /// outbox, one that ends a batch on L1 or is not on L1 yet.
     fn proof(
         &self,
         height: u64,

@@ -20,6 +20,7 @@ use blindfold_sdk::{
     rpc::{
         CommitmentDocument, EvidenceDocument, HeadDocument, HeightDocument, OpeningDocument,
         PayerDocument, PendingDocument, SettlementDocument, SettlementHeadDocument,
+        WithdrawalDocument,
     },
 };
 use blindfold_wire::{
@@ -38,6 +39,9 @@ pub(crate) const EXCHANGE: Address = address!("000000000000000000000000000000000
 /// First topic of the double's logs.
 pub(crate) const SWAP: B256 =
     b256!("5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a");
+
+/// Withdrawals of the exchange.
+pub(crate) const WITHDRAWALS: u64 = 1_000;
 
 /// Bytes of each of the double's pending envelopes, of which it has any number.
 pub(crate) const PENDING_BYTES: usize = 10_000;
@@ -218,6 +222,30 @@ impl NodeApi for TestNode {
             finalized_height: 0,
             l1_final_block: last.map(|document| document.l1_block),
         })
+    }
+
+    fn withdrawal(&self, index: u64) -> Result<Option<WithdrawalDocument>, ReadError> {
+        Ok((index < WITHDRAWALS).then(|| WithdrawalDocument {
+            index,
+            sender: EXCHANGE,
+            to: EXCHANGE,
+            amount_wei: U256::from(index),
+            height: index,
+            transaction: SWAP,
+            settlement: None,
+            output: None,
+        }))
+    }
+
+    fn withdrawals(
+        &self,
+        sender: Address,
+        first: u64,
+        limit: usize,
+    ) -> Result<Vec<WithdrawalDocument>, ReadError> {
+        let own = if sender == EXCHANGE { WITHDRAWALS } else { 0 };
+        let found = (first..own).take(limit);
+        found.map(|index| self.withdrawal(index).map(Option::unwrap)).collect()
     }
 
     fn payer(&self, address: Address) -> Result<PayerDocument, ReadError> {

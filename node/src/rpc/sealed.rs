@@ -20,6 +20,8 @@ use super::{
 };
 use crate::metrics;
 
+/// Withdrawals that one `sealed_getWithdrawals` returns at most.
+const MAX_WITHDRAWALS: usize = 256;
 /// Envelopes that one `sealed_getPending` returns at most.
 const MAX_PENDING: usize = 1_000;
 
@@ -39,6 +41,15 @@ pub(crate) fn register(module: &mut RpcModule<Context>) -> Result<(), RegisterMe
     read(module, "sealed_getEvidence", |context, _| Ok(context.api.evidence()?))?;
     read(module, "sealed_getTransaction", |context, params| {
         transaction(context, params.sequence().next()?)
+    })?;
+    read(module, "sealed_getWithdrawal", |context, params| {
+        Ok(context.api.withdrawal(params.sequence().next::<U64>()?.to())?)
+    })?;
+    read(module, "sealed_getWithdrawals", |context, params| {
+        let mut params = params.sequence();
+        let (sender, first): (Address, Option<U64>) = (params.next()?, params.optional_next()?);
+        let first = first.map_or(0, |first| first.to());
+        Ok(context.api.withdrawals(sender, first, MAX_WITHDRAWALS)?)
     })?;
     read(module, "sealed_getSettlement", |context, _| Ok(context.api.settlement_head()?))?;
     read(module, "sealed_getCommitment", |context, params| match height_or_digest(params)? {

@@ -2,13 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use alloy_primitives::{B256, Bytes, U64};
+use alloy_primitives::{Address, B256, Bytes, U64};
 use alloy_rpc_types_eth::{Block, Log, Transaction, TransactionReceipt};
 use blindfold_sdk::{
     Client, ClientError, Committee, Fees, SigningKey, TxStatus, Wallet,
     rpc::{
         CommitmentDocument, EvidenceDocument, ExecutedNotice, HeadDocument, OpenedNotice,
-        OpeningDocument, OrderedNotice, codes,
+        OpeningDocument, OrderedNotice, WithdrawalDocument, codes,
     },
 };
 use jsonrpsee::{
@@ -26,7 +26,7 @@ use serde_json::{Value, json};
 use super::{
     RpcServer,
     api::{CallOutcome, NodeApi, NodeEvent, Readiness},
-    double::{EVENT_CAPACITY, EXCHANGE, PENDING_BYTES, SWAP, TestNode},
+    double::{EVENT_CAPACITY, EXCHANGE, PENDING_BYTES, SWAP, TestNode, WITHDRAWALS},
 };
 use crate::config::RpcConfig;
 
@@ -113,6 +113,33 @@ async fn blocks_transactions_and_receipts_agree() {
     let count: U64 =
         served.ask("eth_getBlockTransactionCountByHash", rpc_params![block.header.hash]).await;
     assert_eq!(count, U64::from(3));
+}
+
+#[tokio::test]
+async fn withdrawals_come_in_pages() {
+    let served = Served::new(1).await;
+    let mut found: Vec<WithdrawalDocument> = Vec::new();
+    loop {
+        let from = U64::from(found.len());
+        let page: Vec<WithdrawalDocument> =
+            served.ask("sealed_getWithdrawals", rpc_params![EXCHANGE, from]).await;
+        assert!(page.len() <= 256);
+        if page.is_empty() {
+            break;
+        }
+        found.extend(page);
+    }
+    assert_eq!(found.len() as u64, WITHDRAWALS);
+    assert!((0..).zip(&found).all(|(index, document)| document.index == index));
+    let first: Vec<WithdrawalDocument> =
+        served.ask("sealed_getWithdrawals", rpc_params![EXCHANGE]).await;
+    assert_eq!(first, found[..256]);
+    let none: Value = served.ask("sealed_getWithdrawals", rpc_params![Address::ZERO]).await;
+    assert_eq!(none, json!([]));
+    let one: WithdrawalDocument = served.ask("sealed_getWithdrawal", rpc_params!["0x7"]).await;
+    assert_eq!(one, found[7]);
+    let none: Value = served.ask("sealed_getWithdrawal", rpc_params![U64::from(WITHDRAWALS)]).await;
+    assert_eq!(none, Value::Null);
 }
 
 /// The JSON itself, for clients that are stricter than ours.

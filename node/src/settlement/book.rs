@@ -54,6 +54,24 @@ impl Book {
         Ok(holds(&row).then_some(Posted { row, is_final: true }))
     }
 
+    /// The batch with this number, if L1 has one and it has heights.
+    ///
+    /// # Errors
+    /// If the database fails or is damaged.
+    pub fn of_index(&self, index: u64) -> Result<Option<Posted>, MemberError> {
+        let is = |row: &&PostedRow| row.batch.index == index && row.batch.heights() > 0;
+        if let Some(row) = self.open.read().iter().find(is) {
+            return Ok(Some(Posted { row: row.clone(), is_final: false }));
+        }
+        let Some(height) = self.store.get(Family::BatchHeights, &index.to_be_bytes())? else {
+            return Ok(None);
+        };
+        let bytes = self.store.get(Family::Posted, &height)?;
+        let row = bytes.and_then(|bytes| PostedRow::decode(&bytes));
+        let row = row.ok_or(MemberError::Damaged("posted batch"))?;
+        Ok(Some(Posted { row, is_final: true }))
+    }
+
     /// The newest batch, and the newest that is final.
     ///
     /// # Errors
@@ -74,8 +92,16 @@ impl Book {
     /// # Errors
     /// If the database fails.
     pub fn settle(&self, rows: &[PostedRow]) -> Result<(), MemberError> {
-        let writes: Vec<_> =
-            rows.iter().map(|row| (Family::Posted, key(row), Some(row.encode()))).collect();
+        let writes: Vec<_> = rows
+            .iter()
+            .flat_map(|row| {
+                let key = key(row);
+                let index = row.batch.index.to_be_bytes().to_vec();
+                let by_index = (Family::BatchHeights, index, Some(key.clone()));
+                let by_index = (row.batch.heights() > 0).then_some(by_index);
+                std::iter::once((Family::Posted, key, Some(row.encode()))).chain(by_index)
+            })
+            .collect();
         if !writes.is_empty() {
             self.store.write(writes, Durability::Buffered)?;
             self.changed.send_modify(|version| *version += 1);
@@ -141,11 +167,20 @@ mod tests {
             [1, 10, 11, 30, 31].map(|h| found(&book, h)),
             [Some((1, true)), Some((1, true)), Some((2, false)), Some((2, false)), None]
         );
+        let by_index = |book: &Book, index| {
+            book.of_index(index)
+                .unwrap()
+                .map(|posted| (posted.row.batch.last_height, posted.is_final))
+        };
+        assert_eq!(
+            [1, 2, 3].map(|i| by_index(&book, i)),
+            [Some((10, true)), Some((30, false)), None]
+        );
         // A reorg takes the second away; a restart keeps what is final.
         book.see(Vec::new());
-        assert_eq!(found(&book, 11), None);
+        assert_eq!((found(&book, 11), by_index(&book, 2)), (None, None));
         let book = Book::new(store);
-        assert_eq!(found(&book, 10), Some((1, true)));
+        assert_eq!((found(&book, 10), by_index(&book, 1)), (Some((1, true)), Some((10, true))));
         assert_eq!(book.newest().unwrap().1, Some(row(1, 1, 10)));
     }
 

@@ -2,8 +2,8 @@
 //!
 //! | task | does | owns |
 //! |---|---|---|
-//! | [`watcher`] | reads L1: batches, challenges, forced items, base fees | nothing but its place |
-//! | [`poster`] | answers challenges; builds batches of executed heights and gets them onto L1 | one transaction at a time |
+//! | [`watcher`] | reads L1: batches, challenges, outputs, forced items, base fees | nothing but its place |
+//! | [`poster`] | answers challenges; builds batches of executed heights and gets them onto L1; does what [`outputs`] asks for | one transaction at a time |
 //!
 //! What is decided without L1 at hand is decided in `settlement::poster` and `settlement::reveal`; here are the
 //! effects. A member without
@@ -16,6 +16,8 @@ pub mod challenges;
 pub mod drafts;
 #[cfg(feature = "demo")]
 mod misposting;
+pub mod outbox;
+pub mod outputs;
 pub mod poster;
 pub mod read;
 pub mod rows;
@@ -27,14 +29,14 @@ use crate::{
     l1::http::{self, HttpOptions},
     member::{MemberError, Shared, l1::L1UpdateError},
 };
-use alloy_primitives::Address;
+use alloy_primitives::{Address, U256};
 use alloy_provider::Provider as _;
 use alloy_transport::TransportError;
 use blindfold_ordering::schedule::{LeaderSchedule, ScheduleError};
 use blindfold_settlement::{
     accumulator::LeaderTable,
     batch::{BuildError, PushError},
-    bindings::BatchInbox,
+    bindings::{BatchInbox, OutputOracle},
     blobs::BlobError,
     derive::Fault,
     l1::{L1, L1Error, SharedL1},
@@ -145,6 +147,16 @@ pub struct Contracts {
     pub queue: Address,
     /// Time to answer a challenge, in seconds.
     pub challenge_window_s: u64,
+    /// The output oracle.
+    pub oracle: Address,
+    /// The bridge.
+    pub bridge: Address,
+    /// Time to challenge an output, in seconds.
+    pub output_window_s: u64,
+    /// Time to prove a challenged output, in seconds.
+    pub prove_window_s: u64,
+    /// Bond of an output, and of a challenge to one, in wei.
+    pub output_bond_wei: U256,
 }
 
 impl Contracts {
@@ -164,9 +176,18 @@ impl Contracts {
         if hash != genesis.hash() || chain_id != genesis.chain_id {
             return Err(SettlementError::OtherChain(inbox));
         }
-        let queue = contract.contracts().call().await.map_err(contract_error)?.queue;
-        let challenge_window_s = contract.challengeWindow().call().await.map_err(contract_error)?;
-        Ok(Self { inbox, queue, challenge_window_s })
+        let all = contract.contracts().call().await.map_err(contract_error)?;
+        let oracle = OutputOracle::new(all.oracle, l1.provider());
+        Ok(Self {
+            inbox,
+            queue: all.queue,
+            challenge_window_s: contract.challengeWindow().call().await.map_err(contract_error)?,
+            oracle: all.oracle,
+            bridge: all.bridge,
+            output_window_s: oracle.outputWindow().call().await.map_err(contract_error)?,
+            prove_window_s: oracle.proveWindow().call().await.map_err(contract_error)?,
+            output_bond_wei: oracle.outputBond().call().await.map_err(contract_error)?,
+        })
     }
 }
 

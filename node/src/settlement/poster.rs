@@ -9,6 +9,7 @@ use super::{
     challenges::Challenges,
     contract_error,
     drafts::{Built, consuming, draft},
+    outputs::{Errand, Outputs},
     rows::PendingRow,
     sending::{CALL_GAS, cancelled, gas_limit, sign},
     transport,
@@ -79,6 +80,8 @@ pub struct Poster {
     waiting: Option<(u64, u64)>,
     /// When it is next looked at whether a repayment is worth claiming, in seconds.
     claim_at_s: u64,
+    /// What is to be done about outputs; `None` if this member leaves them to others.
+    outputs: Option<Outputs>,
     /// Posts another order than the certified one.
     #[cfg(feature = "demo")]
     reorder: bool,
@@ -112,6 +115,9 @@ impl Poster {
     ) -> Self {
         let members = u32::try_from(shared.genesis.committee.members.len()).unwrap_or(u32::MAX);
         let seat = u32::try_from(shared.seat()).unwrap_or(u32::MAX);
+        let outputs = config.outputs.then(|| {
+            Outputs::new(Arc::clone(&shared), Arc::clone(&l1), contracts, key.address(), config)
+        });
         Self {
             store: shared.records.store().clone(),
             seat,
@@ -141,6 +147,7 @@ impl Poster {
             key,
             waiting: None,
             claim_at_s: 0,
+            outputs,
             #[cfg(feature = "demo")]
             reorder: config.reorder,
             shared,
@@ -164,7 +171,8 @@ impl Poster {
     async fn turn(&mut self, now_s: u64) -> Result<(), SettlementError> {
         let pending = self.pending()?;
         let wanted = self.wanted(now_s).await?;
-        if pending.is_none() && wanted.is_none() && !self.policy.posts {
+        let idle = !self.policy.posts && self.outputs.is_none();
+        if pending.is_none() && wanted.is_none() && idle {
             return Ok(());
         }
         let answered_is_open = match pending.as_ref().map(|pending| pending.sent.purpose) {
@@ -194,9 +202,9 @@ impl Poster {
         };
         let sent = pending.as_ref().map(|pending| &pending.sent).zip(fate);
         match step(self.seat, &self.policy, &view, &prices, sent) {
-            Step::Wait if pending.is_none() && now_s >= self.claim_at_s => {
-                self.claim_at_s = now_s.saturating_add(CLAIM_EVERY_S);
-                self.claim(moment).await?;
+            // The account's next nonce is free: nothing of it waits for a block.
+            Step::Wait | Step::Keep if fate != Some(Fate::Open) => {
+                self.run_errands(moment).await?;
             }
             Step::Wait | Step::Keep => {}
             Step::Build => self.build(&head, moment).await?,
@@ -232,7 +240,7 @@ impl Poster {
             Step::Drop => {
                 if fate == Some(Fate::Reverted) {
                     metrics::posting("reverted");
-                    warn!(target: "blindfold::settlement", "the inbox refused a transaction; looking anew");
+                    warn!(target: "blindfold::settlement", "L1 reverted what was sent; looking anew");
                 }
                 self.forget()?;
             }
@@ -386,6 +394,29 @@ impl Poster {
         self.send(row).await
     }
 
+    /// What there is to do beside posting, the most urgent first and one at a time.
+    async fn run_errands(&mut self, moment: Moment) -> Result<(), SettlementError> {
+        let Moment { prices, now_s, .. } = moment;
+        if let Some(outputs) = &mut self.outputs
+            && let Some(errand) = outputs.next(now_s, &prices).await?
+        {
+            return self.send_errand(errand, moment).await;
+        }
+        if now_s >= self.claim_at_s {
+            self.claim_at_s = now_s.saturating_add(CLAIM_EVERY_S);
+            self.claim(moment).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends a call that depends on no batch.
+    async fn send_errand(&self, errand: Errand, moment: Moment) -> Result<(), SettlementError> {
+        let Errand { name, to, call, value, gas_limit } = errand;
+        debug!(target: "blindfold::settlement", name, nonce = moment.nonce, "sending");
+        let row = self.calling(call.into(), Purpose::Standing, moment);
+        self.send(PendingRow { to, value, gas_limit, ..row }).await
+    }
+
     /// Shows the inbox where the committee has ordered what is due, because one batch does not reach that far.
     async fn show(
         &self,
@@ -417,6 +448,7 @@ impl Poster {
         PendingRow {
             sent: Sent { nonce, purpose, bid, blobs: false, sent_s: now_s },
             to: self.contracts.inbox,
+            value: U256::ZERO,
             gas_limit: gas_limit(&call),
             call: call.into(),
             blob_data: Bytes::new(),
@@ -489,6 +521,10 @@ impl Poster {
             SendFault::Funds => {
                 error!(target: "blindfold::settlement", account = %self.key.address(), "the poster's account on L1 is empty: fund it");
                 metrics::posting("unfunded");
+                if !row.value.is_zero() {
+                    // A bond that cannot be paid must not hold up batches.
+                    self.forget()?;
+                }
                 Err(transport(error))
             }
             SendFault::FeeTooLow | SendFault::Reverted(_) | SendFault::Other(_) => {

@@ -1,6 +1,6 @@
 //! Rows of the settlement's families.
 
-use alloy_primitives::{Address, B256, Bytes};
+use alloy_primitives::{Address, B256, Bytes, U256};
 use alloy_rlp::{Decodable as _, Encodable as _, RlpDecodable, RlpEncodable};
 use blindfold_settlement::{
     batch::Batch,
@@ -97,6 +97,8 @@ pub struct PendingRow {
     pub sent: Sent,
     /// Contract it calls.
     pub to: Address,
+    /// Wei that go along.
+    pub value: U256,
     /// What it calls it with.
     pub call: Bytes,
     /// Data that goes into blobs; empty if there are none.
@@ -123,6 +125,7 @@ struct StoredPending {
     purpose: u8,
     sent_s: u64,
     to: Address,
+    value: U256,
     call: Bytes,
     blob_data: Bytes,
     gas_limit: u64,
@@ -147,6 +150,7 @@ impl PendingRow {
             purpose,
             sent_s: self.sent.sent_s,
             to: self.to,
+            value: self.value,
             call: self.call.clone(),
             blob_data: self.blob_data.clone(),
             gas_limit: self.gas_limit,
@@ -178,6 +182,7 @@ impl PendingRow {
                 sent_s: row.sent_s,
             },
             to: row.to,
+            value: row.value,
             call: row.call,
             blob_data: row.blob_data,
             gas_limit: row.gas_limit,
@@ -214,6 +219,7 @@ mod tests {
                 sent_s: 9,
             },
             to: Address::repeat_byte(2),
+            value: U256::from(6),
             call: vec![1, 2].into(),
             blob_data: vec![0].into(),
             gas_limit: 7,

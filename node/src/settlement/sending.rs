@@ -28,6 +28,7 @@ pub(super) fn cancelled(pending: PendingRow, bid: Bid, own: Address, now_s: u64)
     PendingRow {
         sent: Sent { bid, purpose: Purpose::Standing, sent_s: now_s, ..pending.sent },
         to: own,
+        value: U256::ZERO,
         call: Bytes::new(),
         blob_data,
         gas_limit: CANCEL_GAS,
@@ -58,7 +59,7 @@ pub(super) fn sign(
             max_fee_per_gas: bid.max_fee,
             max_priority_fee_per_gas: bid.max_priority_fee,
             to: TxKind::Call(row.to),
-            value: U256::ZERO,
+            value: row.value,
             access_list: Default::default(),
             input: row.call.clone(),
         };
@@ -74,7 +75,7 @@ pub(super) fn sign(
             max_fee_per_gas: bid.max_fee,
             max_priority_fee_per_gas: bid.max_priority_fee,
             to: row.to,
-            value: U256::ZERO,
+            value: row.value,
             access_list: Default::default(),
             blob_versioned_hashes: sidecar.versioned_hashes().collect(),
             max_fee_per_blob_gas: bid.max_blob_fee,

@@ -6,6 +6,7 @@
 //!  ──────────────────────────┬────────────────────────── latest
 //!   read once, then stored   │  read again at each look
 //!   · batches → book         │  · batches → book, not final
+//!   · outputs → their book   │  · outputs → their book, not final
 //!   · forced items, base fees → view of L1
 //!   · challenges: as batches, but read anew by each process from one window back
 //! ```
@@ -13,6 +14,7 @@
 use super::{
     Contracts, SettlementError,
     challenges::{ChallengeEvent, Challenges},
+    outputs::OutputEvent,
     rows::PostedRow,
 };
 use crate::{member::Shared, metrics};
@@ -116,12 +118,20 @@ impl Watcher {
         }
         let first = heads.finalized.number.saturating_add(1);
         let last = heads.latest.number.min(first.saturating_add(MAX_OPEN_BLOCKS - 1));
-        let (open, asked) = match first <= last {
-            true => (self.batches(first, last).await?, self.challenges(first, last).await?),
-            false => (Vec::new(), Vec::new()),
+        let (open, asked, outputs) = match first <= last {
+            true => (
+                self.batches(first, last).await?,
+                self.challenges(first, last).await?,
+                self.outputs(first, last).await?,
+            ),
+            false => (Vec::new(), Vec::new(), Vec::new()),
         };
         self.shared.book.see(open);
         self.challenges.see(asked, heads.finalized.timestamp_s);
+        self.shared.outputs.see(&self.shared.book, &outputs, heads.latest)?;
+        if let Some(newest) = self.shared.outputs.newest()?.first() {
+            metrics::output_height(newest.last_height);
+        }
         if let (Some(newest), _) = self.shared.book.newest()? {
             metrics::posted_height(newest.batch.last_height);
         }
@@ -144,6 +154,9 @@ impl Watcher {
                 last = row.batch.last_height, l1_block = row.batch.l1_block, "a batch is final on L1");
         }
         self.challenges.settle(&self.challenges(first, last).await?);
+        self.shared.outbox.settle(&batches)?;
+        let outputs = self.outputs(first, last).await?;
+        self.shared.outputs.settle(&self.shared.book, &outputs)?;
         let items = self.items(first, last).await?;
         let blocks = self.base_fees(first, last).await?;
         let (count, update) = (items.len(), L1Update { blocks, items });
@@ -188,11 +201,10 @@ impl Watcher {
         first: u64,
         last: u64,
     ) -> Result<Vec<Log>, SettlementError> {
-        let filter = Filter::new()
-            .address(address)
-            .event_signature(events.to_vec())
-            .from_block(first)
-            .to_block(last);
+        let mut filter = Filter::new().address(address).from_block(first).to_block(last);
+        if !events.is_empty() {
+            filter = filter.event_signature(events.to_vec());
+        }
         let mut logs = self.l1.provider().get_logs(&filter).await.map_err(super::transport)?;
         logs.retain(|log| !log.removed && log.inner.address == address);
         logs.sort_by_key(|log| (log.block_number, log.log_index));
@@ -237,6 +249,11 @@ impl Watcher {
                 challenge_event(log).ok_or(SettlementError::Unusable("an event of a challenge"))
             })
             .collect()
+    }
+
+    async fn outputs(&self, first: u64, last: u64) -> Result<Vec<OutputEvent>, SettlementError> {
+        let logs = self.logs(self.contracts.oracle, &[], first, last).await?;
+        logs.iter().filter_map(|log| OutputEvent::read(log, &self.contracts).transpose()).collect()
     }
 
     async fn items(&self, first: u64, last: u64) -> Result<Vec<QueuedItem>, SettlementError> {

@@ -46,6 +46,15 @@ pub enum Family {
     /// Height (8) → the posted batch that ends with it, and its L1 transaction. Only in final L1 blocks. One without
     /// heights stands behind the batch before it: height (8) ‖ its index (8).
     Posted,
+    /// Batch number (8) → its last height (8), the key in [`Self::Posted`].
+    BatchHeights,
+    /// Batch number (8) → its output on L1. Only what happened in final L1 blocks.
+    Outputs,
+    /// Withdrawals to L1: `00` ‖ number (8) → what the outbox recorded, and where; `01` ‖ sender (20) ‖ number (8) → nothing;
+    /// `02` ‖ height (8) → number (8) of its first. See `settlement::outbox`.
+    Withdrawals,
+    /// `00` ‖ height (8) → nodes of the account trie on the way to the outbox; `01` ‖ hash (32) → node of its storage trie.
+    OutboxProofs,
     /// Name → the poster's transaction that is not settled.
     Posting,
     /// What is known of L1: `00` → where the queue stood before the first kept item, `01` ‖ number (8) → base fee of a
@@ -59,7 +68,7 @@ pub enum Family {
 
 impl Family {
     /// Every column family besides those of the state.
-    const OWN: [Self; 23] = [
+    const OWN: [Self; 27] = [
         Self::Meta,
         Self::Blocks,
         Self::BlockDigests,
@@ -80,6 +89,10 @@ impl Family {
         Self::Mempool,
         Self::Evidence,
         Self::Posted,
+        Self::BatchHeights,
+        Self::Outputs,
+        Self::Withdrawals,
+        Self::OutboxProofs,
         Self::Posting,
         Self::L1,
         Self::Journal,
@@ -113,6 +126,10 @@ impl Family {
             Self::Mempool => "mempool",
             Self::Evidence => "evidence",
             Self::Posted => "posted",
+            Self::BatchHeights => "batch_heights",
+            Self::Outputs => "outputs",
+            Self::Withdrawals => "withdrawals",
+            Self::OutboxProofs => "outbox_proofs",
             Self::Posting => "posting",
             Self::L1 => "l1",
             Self::Journal => "journal",
@@ -122,7 +139,10 @@ impl Family {
 
     /// Whether values are hashes for the most part.
     pub(super) const fn is_hashes(self) -> bool {
-        matches!(self, Self::State(StateColumn::AccountTrie | StateColumn::StorageTrie))
+        matches!(
+            self,
+            Self::OutboxProofs | Self::State(StateColumn::AccountTrie | StateColumn::StorageTrie)
+        )
     }
 
     /// Whether values are large and rarely read, so that they are not to crowd the cache.

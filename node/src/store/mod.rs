@@ -43,7 +43,7 @@ pub use error::StoreError;
 pub use family::Family;
 
 /// Version of the set of families and of their keys and values.
-pub const SCHEMA_VERSION: u32 = 3;
+pub const SCHEMA_VERSION: u32 = 4;
 
 /// Bytes of unwritten data over all families together (32 MiB).
 const WRITE_BUFFER_BYTES: usize = 32 << 20;

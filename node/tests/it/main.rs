@@ -1,6 +1,7 @@
 //! Integration tests of the node and of the repository it is built from.
 
 mod bad_input;
+mod bridge;
 mod catchup;
 mod challenges;
 mod fallback;

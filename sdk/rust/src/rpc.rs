@@ -183,6 +183,69 @@ pub struct SettlementHeadDocument {
     pub l1_final_block: Option<u64>,
 }
 
+/// How far an output, the state root of a batch that withdrawals are claimed against, has got on L1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OutputState {
+    /// It becomes final when its deadline is over, unless it is challenged.
+    Proposed,
+    /// It becomes final only if it is proven before its deadline.
+    Challenged,
+    /// The bridge pays out against it.
+    Final,
+}
+
+/// An output on L1, as the node sees it. Who relies on it asks the oracle on an L1 node of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OutputDocument {
+    /// How far it has got.
+    pub state: OutputState,
+    /// Number of its batch.
+    #[serde(with = "alloy_serde::quantity")]
+    pub batch: u64,
+    /// Last height of the batch: the state root is the one after it, and `eth_getProof` of the outbox is answered for it.
+    #[serde(with = "alloy_serde::quantity")]
+    pub last_height: u64,
+    /// The state root proposed.
+    pub state_root: B256,
+    /// Last second, in L1's time since the Unix epoch, to challenge or to prove it.
+    #[serde(with = "alloy_serde::quantity")]
+    pub deadline_s: u64,
+    /// Who has the bond in it.
+    pub proposer: Address,
+}
+
+/// Entry of `sealed_getWithdrawals`, result of `sealed_getWithdrawal`: ether on its way to L1.
+///
+/// Whoever claims proves `index`, `sender`, `to` and `amount_wei` against the state root on L1; nothing here has to be
+/// believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WithdrawalDocument {
+    /// Its number in the outbox, from 0.
+    #[serde(with = "alloy_serde::quantity")]
+    pub index: u64,
+    /// The account on L2 that sent it.
+    pub sender: Address,
+    /// The account on L1 that gets it.
+    pub to: Address,
+    /// How much.
+    pub amount_wei: U256,
+    /// The height that executed it.
+    #[serde(with = "alloy_serde::quantity")]
+    pub height: u64,
+    /// Hash of the inner transaction.
+    pub transaction: B256,
+    /// The batch on L1 that holds its height; absent as long as there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settlement: Option<SettlementDocument>,
+    /// The output to claim it against: a final one if there is any, else the one that becomes so first; absent as long
+    /// as there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<OutputDocument>,
+}
+
 /// Result of `sealed_getHead`: how far the node has got, and what the next height costs.
 ///
 /// A wallet uses it to choose fees and an expiry. A lying node can make a transaction dear or

@@ -52,8 +52,13 @@ fn batches_follow_each_other() {
         past.last_commitment = B256::ZERO;
         assert_eq!(derive(&CHAIN, &at, &past, &[], &InboxChecked, 1), Ok(Vec::new()));
         let revealed = Revealed::default();
-        let posted =
-            Posted { header: &past, previous: Some(&post.header), data: None, revealed: &revealed };
+        let posted = Posted {
+            header: &past,
+            previous: Some(&post.header),
+            data: None,
+            revealed: &revealed,
+            executed: Executed::UNKNOWN,
+        };
         assert_eq!(find(&CHAIN, &at, &posted, &[]), Ok(Vec::new()));
         assert_eq!(find(&CHAIN, &at, &posted, &HISTORY.heights[..1]), Err(FindError::History));
         let elsewhere = [

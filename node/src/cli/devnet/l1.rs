@@ -215,6 +215,7 @@ impl DevL1 {
                 config.settlement.full_heights = 64;
                 config.settlement.takeover_s = 15;
                 config.settlement.bump_after_s = 6;
+                config.settlement.output_interval_s = 10;
             }
             std::fs::write(path, config.to_toml()?)?;
         }

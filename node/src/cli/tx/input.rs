@@ -51,7 +51,7 @@ pub(crate) fn read_key(file: Option<&Path>) -> eyre::Result<SigningKey> {
 
 /// An amount in wei, or with a unit right after the number, like `0.1ether` or `2gwei`. Never
 /// rounds: a fraction of a wei is an error.
-pub(super) fn parse_amount(text: &str) -> Result<U256, String> {
+pub(crate) fn parse_amount(text: &str) -> Result<U256, String> {
     let wrong = || format!("{text} is not an amount, like 1000, 2gwei or 0.1ether");
     let split = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
@@ -77,7 +77,7 @@ pub(super) fn parse_amount(text: &str) -> Result<U256, String> {
 }
 
 /// A fee: an amount that fits 128 bits.
-pub(super) fn parse_fee(text: &str) -> Result<u128, String> {
+pub(crate) fn parse_fee(text: &str) -> Result<u128, String> {
     parse_amount(text)?.try_into().map_err(|_| "a fee that large does not exist".to_owned())
 }
 

@@ -23,8 +23,8 @@ use eyre::{Context as _, OptionExt as _, bail, ensure};
 use serde_json::json;
 use zeroize::Zeroizing;
 
-pub(crate) use input::read_key;
-use input::{parse_amount, parse_fee, read_raw};
+use input::read_raw;
+pub(crate) use input::{parse_amount, parse_fee, read_key};
 
 /// Gas of a plain transfer.
 const TRANSFER_GAS: u64 = 21_000;
@@ -47,7 +47,7 @@ pub enum TxCommand {
 pub struct NodeArgs {
     /// The node's JSON-RPC.
     #[arg(long, default_value = "http://127.0.0.1:8545")]
-    rpc: String,
+    pub(super) rpc: String,
     /// Genesis hash of the chain, from a source you trust. Keys are accepted only under it. Needed,
     /// unless --genesis is given.
     #[arg(long)]
@@ -58,45 +58,45 @@ pub struct NodeArgs {
 }
 
 /// The transaction to be sealed.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct InnerArgs {
     /// A transaction signed elsewhere, as hex, or `-` to read it from stdin.
     #[arg(long, conflicts_with_all = ["to", "value", "data", "nonce"])]
-    raw: Option<String>,
+    pub(super) raw: Option<String>,
     /// Recipient; none creates a contract from --data.
     #[arg(long)]
-    to: Option<Address>,
+    pub(super) to: Option<Address>,
     /// Value: wei, or with a unit, like 0.1ether.
     #[arg(long, default_value = "0", value_parser = parse_amount)]
-    value: U256,
+    pub(super) value: U256,
     /// Call data or init code, hex.
     #[arg(long, default_value = "0x")]
-    data: Bytes,
+    pub(super) data: Bytes,
     /// The sender's nonce [default: asked of the node].
     #[arg(long)]
-    nonce: Option<u64>,
+    pub(super) nonce: Option<u64>,
     /// Gas limit [default: 21000 for a plain transfer; needed otherwise, as asking the node to
     /// estimate would show it the transaction].
     #[arg(long)]
-    gas_limit: Option<u64>,
+    pub(super) gas_limit: Option<u64>,
     /// Most to pay per gas: wei, or with a unit, like 2gwei [default: twice the base fee].
     #[arg(long, value_parser = parse_fee)]
-    max_fee: Option<u128>,
+    pub(super) max_fee: Option<u128>,
     /// Most to give the leader per gas; the order follows it [default: what the node suggests].
     #[arg(long, value_parser = parse_fee)]
-    priority_fee: Option<u128>,
+    pub(super) priority_fee: Option<u128>,
     /// Last height at which it may be ordered [default: 200 from now].
     #[arg(long)]
-    expiry_height: Option<u64>,
+    pub(super) expiry_height: Option<u64>,
     /// Envelope nonce, to replace a pending envelope [default: the next].
     #[arg(long)]
-    envelope_nonce: Option<u64>,
+    pub(super) envelope_nonce: Option<u64>,
     /// File with the sender's secret key as 64 hex digits [default: $BLINDFOLD_KEY].
     #[arg(long)]
-    key_file: Option<PathBuf>,
+    pub(super) key_file: Option<PathBuf>,
     /// File with the payer's secret key, if someone else pays for the envelope.
     #[arg(long)]
-    payer_key_file: Option<PathBuf>,
+    pub(super) payer_key_file: Option<PathBuf>,
 }
 
 /// Arguments of `tx seal`.
@@ -223,7 +223,7 @@ fn send(args: &SendArgs) -> eyre::Result<ExitCode> {
 }
 
 /// A status in words.
-fn describe(status: &TxStatus) -> String {
+pub(super) fn describe(status: &TxStatus) -> String {
     match status {
         TxStatus::Pending => "pending".to_owned(),
         TxStatus::Ordered { height, position } => {
@@ -260,7 +260,8 @@ fn describe_settlement(settlement: &SettlementDocument) -> String {
     format!("{state}: batch {batch}, L1 block {l1_block}, transaction {l1_transaction}")
 }
 
-fn connect(args: &NodeArgs) -> eyre::Result<Client> {
+/// A client of the node, for the chain that the user trusts.
+pub(super) fn connect(args: &NodeArgs) -> eyre::Result<Client> {
     let transport = HttpTransport::new(&args.rpc)?;
     match (&args.genesis, args.genesis_hash) {
         (Some(path), _) => {
@@ -280,7 +281,10 @@ fn connect(args: &NodeArgs) -> eyre::Result<Client> {
 }
 
 /// Builds, signs and seals. Returns the envelope and the hash of what is in it.
-fn prepare(client: &Client, args: &InnerArgs) -> eyre::Result<(SealedTransaction, B256)> {
+pub(super) fn prepare(
+    client: &Client,
+    args: &InnerArgs,
+) -> eyre::Result<(SealedTransaction, B256)> {
     let sender = match (&args.key_file, &args.raw, &args.payer_key_file) {
         (None, Some(_), Some(_)) => None,
         (file, ..) => Some(read_key(file.as_deref())?),
