@@ -124,7 +124,7 @@ impl ForcedRule {
     /// Whether this height, which has consumed `cursor` items, can be shown now.
     #[must_use]
     pub fn can_show(&self, height: u64, cursor: u64) -> bool {
-        let above = height.checked_sub(self.last_height).unwrap_or_default();
+        let above = height.saturating_sub(self.last_height);
         !self.is_shown() && (1..=MAX_SHOWN_HEIGHTS).contains(&above) && cursor >= self.needed()
     }
 }
