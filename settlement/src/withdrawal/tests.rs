@@ -82,7 +82,7 @@ impl Trie {
 }
 
 fn withdrawal(index: u64) -> Withdrawal {
-    let [sender, to] = [0x11, 0x22].map(|byte| Address::repeat_byte(byte));
+    let [sender, to] = [0x11, 0x22].map(Address::repeat_byte);
     Withdrawal { index, sender, to, amount_wei: U256::from(1_000 + index) }
 }
 
