@@ -58,7 +58,7 @@ fn on_a_deep_stack<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 'st
 }
 
 /// Starts anvil. `None` where it is missing, unless the variable says that it must be there.
-async fn start_anvil(options: &AnvilOptions) -> Option<Anvil> {
+pub async fn start_anvil(options: &AnvilOptions) -> Option<Anvil> {
     match Anvil::start(options).await {
         Ok(anvil) => Some(anvil),
         Err(AnvilError::Missing) if std::env::var_os("BLINDFOLD_REQUIRE_ANVIL").is_none() => {

@@ -1,11 +1,15 @@
 //! A whole network with an L1: batches, kills, reorgs, and what is forced.
 
-use crate::harness::{BLINDFOLD, Network};
+use crate::{
+    harness::{BLINDFOLD, Network},
+    l1::start_anvil,
+};
 use alloy_primitives::{Address, U256};
 use blindfold_node::{
     config::SettlementConfig,
     l1::{
         Sleep,
+        anvil::{Anvil, AnvilOptions},
         server::{L1Server, L1ServerConfig},
     },
     settlement::{leader_table, read},
@@ -17,7 +21,7 @@ use blindfold_sdk::{
 use blindfold_settlement::{
     deploy::{self, DeploymentPlan, Funding, L1Params},
     derive::{ChainRules, DerivedHeight, InboxChecked, Start, derive},
-    l1::Dropped,
+    l1::{Dropped, SharedL1, conformance},
 };
 use std::{process::Command, sync::Arc, time::Duration};
 use tokio::runtime::Runtime;
@@ -26,11 +30,39 @@ pub const ETHER: u128 = 1_000_000_000_000_000_000;
 /// What stands behind each member, in ether.
 pub const STAKE_ETHER: u128 = 32;
 
-/// A network of four whose contracts are on an embedded L1. Nothing runs yet.
-pub struct Settled {
+/// An L1 for tests.
+pub trait Chain {
+    fn url(&self) -> String;
+
+    /// Access with power over it.
+    fn back_end(&self) -> SharedL1;
+}
+
+impl Chain for L1Server {
+    fn url(&self) -> String {
+        self.url()
+    }
+
+    fn back_end(&self) -> SharedL1 {
+        Arc::new(self.l1())
+    }
+}
+
+impl Chain for Anvil {
+    fn url(&self) -> String {
+        self.url().to_owned()
+    }
+
+    fn back_end(&self) -> SharedL1 {
+        Arc::new(self.l1.clone())
+    }
+}
+
+/// A network of four whose contracts are on an L1, embedded if nothing else is said. Nothing runs yet.
+pub struct Settled<L = L1Server> {
     pub network: Network,
     pub runtime: Runtime,
-    pub server: L1Server,
+    pub server: L,
     pub deployer: SigningKey,
 }
 
@@ -45,11 +77,7 @@ impl Settled {
         change_params: impl FnOnce(&mut L1Params),
         change_config: impl Fn(&mut SettlementConfig),
     ) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .unwrap();
+        let runtime = runtime();
         let deployer = SigningKey::random([0xd; 32]);
         let server = runtime
             .block_on(L1Server::start(L1ServerConfig {
@@ -61,6 +89,24 @@ impl Settled {
                 admin: false,
             }))
             .unwrap();
+        Self::on(runtime, server, deployer, funded, change_params, change_config)
+    }
+}
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+}
+
+impl<L: Chain> Settled<L> {
+    /// Deploys to an L1 on which `deployer` has ether and has sent nothing.
+    fn on(
+        runtime: Runtime,
+        server: L,
+        deployer: SigningKey,
+        funded: &[Address],
+        change_params: impl FnOnce(&mut L1Params),
+        change_config: impl Fn(&mut SettlementConfig),
+    ) -> Self {
         let mut params = L1Params {
             forced_delay_blocks: 2,
             forced_deadline_blocks: 400,
@@ -85,10 +131,10 @@ impl Settled {
             Funding { stake_wei: U256::from(STAKE_ETHER * ETHER), gas_wei: U256::from(10 * ETHER) };
         let pace = Sleep(Duration::from_millis(100));
         runtime.block_on(async {
-            let l1 = server.l1();
-            deploy::deploy(&l1, &deployer, &plan, &creations, &genesis, &pace).await.unwrap();
+            let l1 = server.back_end();
+            deploy::deploy(&*l1, &deployer, &plan, &creations, &genesis, &pace).await.unwrap();
             let addresses = plan.addresses();
-            deploy::fund_members(&l1, &deployer, &addresses, &genesis, &[], &funding, &pace)
+            deploy::fund_members(&*l1, &deployer, &addresses, &genesis, &[], &funding, &pace)
                 .await
                 .unwrap();
         });
@@ -122,7 +168,8 @@ impl Settled {
     /// Derives the chain from L1 alone.
     pub fn derive(&self) -> Vec<DerivedHeight> {
         let genesis = &self.network.genesis;
-        let batches = self.runtime.block_on(read::batches(&self.server.l1(), genesis, 0)).unwrap();
+        let batches =
+            self.runtime.block_on(read::batches(&*self.server.back_end(), genesis, 0)).unwrap();
         let chain =
             ChainRules::new(Arc::new(genesis.clone()), leader_table(genesis).unwrap()).unwrap();
         let mut start = Start::of_chain(genesis);
@@ -137,12 +184,25 @@ impl Settled {
     }
 }
 
-/// Posters are killed and L1 takes blocks back; in the end every height is on L1 once, and what anyone derives from
-/// it alone is what members executed.
 #[test]
 fn batches_survive_kills_and_reorgs_without_a_gap() {
     let key = SigningKey::random([7; 32]);
-    let mut settled = Settled::prepare(&[key.address()]);
+    survives_kills_and_reorgs(Settled::prepare(&[key.address()]), key);
+}
+
+/// The same on anvil, whose reorgs are its own (`anvil_reorg`).
+#[test]
+fn batches_survive_kills_and_reorgs_of_anvil() {
+    let runtime = runtime();
+    let Some(anvil) = runtime.block_on(start_anvil(&AnvilOptions::default())) else { return };
+    let (key, deployer) = (SigningKey::random([7; 32]), conformance::funded()[0].clone());
+    let settled = Settled::on(runtime, anvil, deployer, &[key.address()], |_| {}, |_| {});
+    survives_kills_and_reorgs(settled, key);
+}
+
+/// Posters are killed and L1 takes blocks back; in the end every height is on L1 once, and what anyone derives from
+/// it alone is what members executed.
+fn survives_kills_and_reorgs(mut settled: Settled<impl Chain>, key: SigningKey) {
     settled.network.run_all();
     let mut payer = settled.network.wallet(key);
     let mut sent = payer.send(&settled.network, 0, 4);
@@ -151,8 +211,12 @@ fn batches_survive_kills_and_reorgs_without_a_gap() {
 
     // Transactions of dropped blocks come back, or never do.
     for dropped in [Dropped::BackToPool, Dropped::Forgotten] {
-        let head = settled.server.l1().head();
-        settled.server.l1().reorg(3, dropped, head.timestamp_s).unwrap();
+        let l1 = settled.server.back_end();
+        settled.runtime.block_on(async {
+            let head = l1.heads().await.unwrap().latest;
+            let control = l1.control().expect("a chain for tests");
+            control.reorg(3, dropped, head.timestamp_s).await.unwrap();
+        });
         sent.extend(payer.send(&settled.network, 1, 3));
     }
     // Each member in turn, so also whoever is about to post or waits for its batch.
