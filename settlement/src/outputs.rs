@@ -31,12 +31,7 @@ use alloy_primitives::{Address, B256, Bytes};
 use alloy_sol_types::SolValue as _;
 use blindfold_wire::{FinalizationCertificate, OrderCommitment};
 
-use crate::{
-    batch::Batch,
-    bindings::{CommitteeVerifier, OutputOracle},
-    points::PointError,
-    poster::Rotation,
-};
+use crate::{batch::Batch, bindings::CommitteeVerifier, points::PointError, poster::Rotation};
 
 /// How far an output has got on L1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -223,35 +218,6 @@ fn of(
         _ => None,
     }
 }
-
-/// The batch as the contracts named have it.
-macro_rules! batches {
-    ($($contract:ident),*) => {$(
-        impl From<&Batch> for $contract::Batch {
-            fn from(from: &Batch) -> Self {
-                Self {
-                    index: from.index,
-                    parent: from.parent,
-                    epoch: from.epoch,
-                    firstHeight: from.first_height,
-                    lastHeight: from.last_height,
-                    lastCommitment: from.last_commitment,
-                    accumulatorRoot: from.accumulator_root,
-                    openingRoot: from.opening_root,
-                    openingCount: from.opening_count,
-                    stateRoot: from.state_root,
-                    forcedHead: from.forced_head,
-                    dataHash: from.data_hash,
-                    poster: from.poster,
-                    l1Block: from.l1_block,
-                    postedAt: from.posted_at,
-                }
-            }
-        }
-    )*};
-}
-
-batches!(OutputOracle, CommitteeVerifier);
 
 /// The proof that the oracle's `CommitteeVerifier` takes for the output of `batch`: ABI encoding of a `CommitteeProof`.
 ///

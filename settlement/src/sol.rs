@@ -6,7 +6,7 @@ use blindfold_wire as wire;
 
 use crate::{accumulator, batch};
 
-use crate::bindings::{BatchInbox, PosterVerifier, Slasher};
+use crate::bindings::{BatchInbox, CommitteeVerifier, OutputOracle, PosterVerifier, Slasher};
 pub(crate) use crate::bindings::{
     BatchInbox::{challengeCall, failRevealCall, revealCommitmentCall, revealOpeningCall},
     PosterVerifier::{
@@ -34,8 +34,8 @@ pub(crate) struct SealedEnvelope {
     pub(crate) key_epoch: u64,
 }
 
-/// What both the inbox and the verifier of posters take, as the contracts named have it.
-macro_rules! posted {
+/// Our batch as the contracts named have it.
+macro_rules! batches {
     ($($contract:ident),*) => {$(
         impl From<&batch::Batch> for $contract::Batch {
             fn from(batch: &batch::Batch) -> Self {
@@ -58,7 +58,14 @@ macro_rules! posted {
                 }
             }
         }
+    )*};
+}
 
+batches!(BatchInbox, CommitteeVerifier, OutputOracle, PosterVerifier);
+
+/// What both the inbox and the verifier of posters take, as the contracts named have it.
+macro_rules! posted {
+    ($($contract:ident),*) => {$(
         impl From<&accumulator::AccumulatorLeaf> for $contract::AccumulatorLeaf {
             fn from(leaf: &accumulator::AccumulatorLeaf) -> Self {
                 Self {
