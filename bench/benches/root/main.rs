@@ -29,14 +29,16 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 /// Changed accounts of a block.
 const SIZES: [usize; 2] = [10_000, 1_000];
 
-/// What takes turns: threads of ours, or the baseline.
+/// What takes turns: threads of ours, the baseline, or only reading and writing what ours reads and writes.
 #[derive(Clone, Copy)]
 enum Variant {
     Ours(usize),
     Baseline,
+    Limit,
 }
 
-const VARIANTS: [Variant; 3] = [Variant::Ours(1), Variant::Ours(2), Variant::Baseline];
+const VARIANTS: [Variant; 4] =
+    [Variant::Ours(1), Variant::Ours(2), Variant::Baseline, Variant::Limit];
 
 impl Variant {
     fn id(self, accounts: usize) -> String {
@@ -44,6 +46,7 @@ impl Variant {
             Self::Ours(1) => format!("root::update/accounts={accounts}"),
             Self::Ours(threads) => format!("root::update/accounts={accounts},threads={threads}"),
             Self::Baseline => format!("baseline::ethrex_trie_update/accounts={accounts}"),
+            Self::Limit => format!("primitive::root_rows/accounts={accounts}"),
         }
     }
 }
@@ -56,14 +59,16 @@ type Rounds = [Vec<(Duration, Duration)>; VARIANTS.len()];
 fn take_turns(world: &mut World, accounts: usize, asked: usize, rounds: &mut Rounds) -> Duration {
     for (variant, rounds) in VARIANTS.into_iter().zip(rounds.iter_mut()) {
         let changes = world.changes(accounts);
+        let rows_of = matches!(variant, Variant::Limit).then(|| world.rows_of(&changes));
         let (start, cpu_start) = (Instant::now(), thread_time());
         match variant {
             Variant::Ours(threads) => world.update(&changes, threads),
             Variant::Baseline => world.update_baseline(&changes),
+            Variant::Limit => rows_of.into_iter().for_each(|rows| world.read_and_write(rows)),
         }
         rounds.push((start.elapsed(), thread_time() - cpu_start));
         match variant {
-            Variant::Ours(_) => world.update_baseline(&changes),
+            Variant::Ours(_) | Variant::Limit => world.update_baseline(&changes),
             Variant::Baseline => world.update(&changes, 1),
         }
         assert!(world.agrees(), "different roots");

@@ -8,6 +8,7 @@ use blindfold_execution::state::{
     trie::{Change, Nibbles, PagedTrie, RowSource, RowWrite, StateTrie, row_key},
 };
 use blindfold_node::store::{Durability, Family, Store};
+use std::sync::Mutex;
 use tempfile::TempDir;
 
 use crate::ethrex;
@@ -53,6 +54,27 @@ impl RowSource for Rows {
         let rows = self.0.get_many(Family::State(Column::AccountTrie), &keys);
         rows.map_err(|error| StoreError::Backend(error.to_string()))
     }
+}
+
+/// Notes what is asked for.
+struct Noting<'a>(&'a Rows, Mutex<Vec<Vec<Nibbles>>>);
+
+impl RowSource for Noting<'_> {
+    fn column(&self) -> Column {
+        self.0.column()
+    }
+
+    fn rows(&self, paths: &[Nibbles]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        self.1.lock().expect("nobody panics").push(paths.to_vec());
+        self.0.rows(paths)
+    }
+}
+
+/// What an update reads, as it asks for it, what it writes, and the root that it comes to.
+pub struct UpdateRows {
+    root: B256,
+    reads: Vec<Vec<Nibbles>>,
+    writes: Vec<RowWrite>,
 }
 
 /// One of the two tries.
@@ -113,6 +135,23 @@ impl World {
         let updated = PagedTrie.update(rows, *root, changes, threads).expect("a sound trie");
         *root = updated.root;
         rows.write(updated.writes);
+    }
+
+    /// What an update by the product reads and writes. Nothing is written.
+    pub fn rows_of(&self, changes: &[Change]) -> UpdateRows {
+        let noting = Noting(&self.ours.rows, Mutex::default());
+        let updated = PagedTrie.update(&noting, self.ours.root, changes, 1).expect("a sound trie");
+        let reads = noting.1.into_inner().expect("nobody panics");
+        UpdateRows { root: updated.root, reads, writes: updated.writes }
+    }
+
+    /// An update by the product of which all is known: reads and writes rows, and computes nothing.
+    pub fn read_and_write(&mut self, UpdateRows { root, reads, writes }: UpdateRows) {
+        for paths in &reads {
+            self.ours.rows.rows(paths).expect("a disk that works");
+        }
+        self.ours.rows.write(writes);
+        self.ours.root = root;
     }
 
     /// The same by the baseline.
