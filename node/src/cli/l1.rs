@@ -178,6 +178,7 @@ async fn serve(args: ServeArgs) -> Result<ExitCode> {
         chain_id: args.chain_id,
         block_time: (args.block_time > 0).then(|| Duration::from_secs(args.block_time)),
         data_dir: args.data_dir,
+        genesis_timestamp_s: None,
         alloc: args.funds,
         admin: args.admin,
     };

@@ -53,6 +53,8 @@ pub struct L1ServerConfig {
     pub block_time: Option<Duration>,
     /// Where the chain is kept; `None` keeps it in memory.
     pub data_dir: Option<PathBuf>,
+    /// Time of block 0, in seconds since the Unix epoch; `None` is now. A chain on disk keeps its own.
+    pub genesis_timestamp_s: Option<u64>,
     /// Balances at the beginning, in wei.
     pub alloc: Vec<(Address, U256)>,
     /// Whether to offer methods that make blocks and take them back.
@@ -104,7 +106,7 @@ impl L1Server {
         }
         let chain = Config {
             chain_id: config.chain_id,
-            genesis_timestamp_s: now_s(),
+            genesis_timestamp_s: config.genesis_timestamp_s.unwrap_or_else(now_s),
             alloc: config.alloc,
             ..Config::default()
         };

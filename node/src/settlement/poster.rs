@@ -396,9 +396,9 @@ impl Poster {
 
     /// What there is to do beside posting, the most urgent first and one at a time.
     async fn run_errands(&mut self, moment: Moment) -> Result<(), SettlementError> {
-        let Moment { prices, now_s, .. } = moment;
+        let Moment { prices, nonce, now_s } = moment;
         if let Some(outputs) = &mut self.outputs
-            && let Some(errand) = outputs.next(now_s, &prices).await?
+            && let Some(errand) = outputs.next(now_s, nonce, &prices).await?
         {
             return self.send_errand(errand, moment).await;
         }

@@ -257,13 +257,18 @@ fn ether_goes_to_l2_and_comes_back() {
     world.settled.network.expect_agreement(&[0, 1, 2, 3]);
 }
 
-/// Somebody demands a proof of a right output: a member gives it, and the output is final at once.
+/// Somebody demands a proof of a right output while its proposer sleeps: another member gives it, and the output is
+/// final at once. The proposer takes its bond when it wakes, though it ended nothing itself.
 fn challenged_outputs_are_proven(world: &World, to: Address) {
     let args = ["withdraw", "--amount", "0.25ether", "--to", &to.to_string()];
     let withdrawn = world.bridge(3, "own", &args).expect(0);
     assert!(withdrawn.stdout.contains("withdrawal   1:"), "{}", withdrawn.stdout);
     let output = world.until_proposed(3, 1).output.unwrap();
     assert_eq!(output.state, OutputState::Proposed);
+    let members = world.members();
+    let proposer = members.iter().position(|signer| *signer == output.proposer).expect("a member");
+    let other = (proposer + 1) % 4;
+    world.settled.network.freeze(proposer);
     let challenger = world.settled.deployer.clone();
     let prover = world.settled.runtime.block_on(async {
         let l1 = world.l1();
@@ -286,20 +291,23 @@ fn challenged_outputs_are_proven(world: &World, to: Address) {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     });
-    assert!(world.members().contains(&prover), "{prover}");
+    world.settled.network.thaw(proposer);
+    assert!(members.contains(&prover) && prover != output.proposer, "{prover}");
     assert_eq!(world.output_status(output.batch), PROVEN);
     assert_eq!(world.owed(challenger.address()), U256::ZERO, "the challenger has lost its bond");
     // No window has passed.
-    let claimed = world.bridge(1, "own", &["withdrawals", "--json"]).expect(0).json();
-    assert_eq!(claimed["withdrawals"][0]["stage"], "claimed", "{claimed}");
-    assert_eq!(claimed["withdrawals"][1]["stage"], "claimable", "{claimed}");
+    let listed = world.settled.network.until("the output is claimable", || {
+        let listed = world.bridge(other, "own", &["withdrawals", "--json"]).expect(0).json();
+        (listed["withdrawals"][1]["stage"] == "claimable").then_some(listed)
+    });
+    assert_eq!(listed["withdrawals"][0]["stage"], "claimed", "{listed}");
     let sender = world.user.address().to_string();
-    let claimed = world.bridge(1, "l1", &["claim", "--sender", &sender]).expect(0);
+    let claimed = world.bridge(other, "l1", &["claim", "--sender", &sender]).expect(0);
     assert!(claimed.stdout.contains("claimed in L1 transaction"), "{}", claimed.stdout);
     assert_eq!(world.l1_balance(to), U256::from(ETHER / 2 + ETHER / 4));
     // Both bonds are taken out: nothing is left in the oracle but what newer outputs hold.
     world.settled.network.until("the bonds are taken out", || {
-        world.members().iter().all(|member| world.owed(*member).is_zero()).then_some(())
+        members.iter().all(|member| world.owed(*member).is_zero()).then_some(())
     });
 }
 

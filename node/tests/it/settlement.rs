@@ -85,6 +85,7 @@ impl Settled {
                 chain_id: 31_337,
                 block_time: Some(Duration::from_secs(1)),
                 data_dir: None,
+                genesis_timestamp_s: None,
                 alloc: vec![(deployer.address(), U256::from(1_000_000 * ETHER))],
                 admin: false,
             }))

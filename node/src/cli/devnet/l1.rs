@@ -126,6 +126,7 @@ impl DevL1 {
                     chain_id: L1_CHAIN_ID,
                     block_time: Some(BLOCK_TIME),
                     data_dir: Some(folder.join("l1")),
+                    genesis_timestamp_s: None,
                     alloc: vec![(deployer.address(), U256::from(DEPLOYER_WEI))],
                     admin: false,
                 };

@@ -18,16 +18,19 @@ use alloy_sol_types::SolCall as _;
 use blindfold_settlement::{
     batch::Batch,
     bindings::OutputOracle,
-    l1::{SendFault, SharedL1, fault},
+    l1::{BlockRef, SendFault, SharedL1, fault},
     outputs::{Candidate, Duty, Judgement, Output, OutputPolicy, committee_proof, duties},
     poster::{Bid, Prices, Rotation},
 };
 use std::{collections::BTreeMap, sync::Arc};
 use tracing::{debug, error, info, warn};
 
+/// L1 blocks that the watcher may be behind the newest: what has happened since is found by trying a call.
+const MAX_BLOCKS_BEHIND: u64 = 8;
 /// Batches that are looked at for one with a right root, from the newest back. Posters that lie about roots are few.
 const MAX_CANDIDATES: usize = 64;
-/// How often it is looked at whether the oracle owes anything, in seconds.
+/// How often it is looked at whether the oracle owes anything, in seconds, if no output ends meanwhile: what a reorg
+/// brought or took is not left there.
 const OWED_EVERY_S: u64 = 300;
 /// Gas that a bond must leave the account the means for: it posts, too.
 const RESERVED_GAS: u64 = 10_000_000;
@@ -57,7 +60,7 @@ pub struct Outputs {
     own: Address,
     seat: u32,
     policy: OutputPolicy,
-    /// Judgements that do not change any more, by batch.
+    /// Outputs that were not settled at the last look, by batch, and what was thought of them.
     judged: BTreeMap<u64, Judgement>,
     /// When it is next looked at what the oracle owes.
     owed_at_s: u64,
@@ -93,18 +96,18 @@ impl Outputs {
         }
     }
 
-    /// The most urgent thing to do, if there is any. `now_s` is this machine's clock.
+    /// The most urgent thing to do, if there is any. `now_s` is this machine's clock, `nonce` the account's next one.
     ///
     /// # Errors
     /// If L1 does not answer, or the database fails.
     pub async fn next(
         &mut self,
         now_s: u64,
+        nonce: u64,
         prices: &Prices,
     ) -> Result<Option<Errand>, SettlementError> {
-        // What was sent a moment ago may be in a block that the watcher has not read: it must not be done twice.
         let newest = self.l1.heads().await?.latest;
-        if self.shared.outputs.seen() != Some(newest) {
+        if !self.is_abreast(newest, nonce).await? {
             return Ok(None);
         }
         let outputs = self.judged_outputs()?;
@@ -132,15 +135,41 @@ impl Outputs {
         self.collect(now_s, prices).await
     }
 
+    /// Whether the watcher has read all that this account did: what is in a block that it has not read must not be
+    /// done twice.
+    async fn is_abreast(&self, newest: BlockRef, nonce: u64) -> Result<bool, SettlementError> {
+        let Some(seen) = self.shared.outputs.seen() else { return Ok(false) };
+        if seen == newest {
+            return Ok(true);
+        }
+        if seen.number.saturating_add(MAX_BLOCKS_BEHIND) < newest.number {
+            return Ok(false);
+        }
+        let then = self.l1.provider().get_transaction_count(self.own).hash(seen.hash).await;
+        match then {
+            Ok(then) => Ok(then == nonce),
+            Err(error) if fault(&error) == SendFault::Unreachable => Err(transport(error)),
+            // L1 went back behind that block.
+            Err(_) => Ok(false),
+        }
+    }
+
     /// Outputs that are not settled, with what this member thinks of them.
     fn judged_outputs(&mut self) -> Result<Vec<(Output, Judgement)>, MemberError> {
         let rows = self.shared.outputs.unsettled();
+        let before = self.judged.len();
         self.judged.retain(|index, _| rows.iter().any(|row| row.output.index == *index));
+        if self.judged.len() < before {
+            // An output ended, whoever ended it: its bonds are owed to somebody.
+            self.owed_at_s = 0;
+        }
         rows.into_iter()
             .map(|row| {
                 let index = row.output.index;
-                if let Some(judgement) = self.judged.get(&index) {
-                    return Ok((row.output, *judgement));
+                // All but the unknown stays as it is.
+                match self.judged.get(&index) {
+                    None | Some(Judgement::Unknown) => {}
+                    Some(judgement) => return Ok((row.output, *judgement)),
                 }
                 let judgement = self.judge(row.last_height, row.output.state_root)?;
                 if judgement == Judgement::Wrong {
@@ -148,9 +177,7 @@ impl Outputs {
                         "an output has another state root than this node computed and a quorum certified");
                     metrics::output("wrong");
                 }
-                if judgement != Judgement::Unknown {
-                    self.judged.insert(index, judgement);
-                }
+                self.judged.insert(index, judgement);
                 Ok((row.output, judgement))
             })
             .collect()
