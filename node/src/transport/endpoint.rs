@@ -19,10 +19,12 @@ use super::{
         MAX_CHANNELS, MAX_HANDSHAKES, MAX_HANDSHAKES_PER_IP, RETRY_HANDSHAKES, STABLE_LINK,
         STREAM_WINDOW_BYTES,
     },
+    handshakes::{HandshakeSlot, Handshakes},
     link,
     meter::short_name,
     outbox::backoff,
-    peers::{CloseCode, HandshakeSlot, Handshakes, Peer, Shared},
+    peer::{CloseCode, Peer},
+    peers::Shared,
     tls,
 };
 

@@ -593,20 +593,6 @@ fn bad_channels_are_refused_at_start() {
     assert!(matches!(Transport::bind(config(1, 0), [small()]), Err(TransportError::NoRuntime)));
 }
 
-#[test]
-fn handshakes_are_bounded_per_address_and_in_total() {
-    let handshakes = Arc::new(peers::Handshakes::default());
-    let ip = |last: u8| std::net::IpAddr::from([10, 0, 0, last]);
-    let first = handshakes.enter(ip(1), 3, 2).expect("free").0;
-    let _second = handshakes.enter(ip(1), 3, 2).expect("free");
-    assert!(handshakes.enter(ip(1), 3, 2).is_none(), "two per address");
-    let (_third, open) = handshakes.enter(ip(2), 3, 2).expect("free");
-    assert_eq!(open, 3);
-    assert!(handshakes.enter(ip(3), 3, 2).is_none(), "three in total");
-    drop(first);
-    assert!(handshakes.enter(ip(1), 3, 2).is_some());
-}
-
 /// First packets of handshakes that nobody goes on with, as from a spoofed address.
 #[test]
 fn a_flood_of_unfinished_handshakes_keeps_no_peer_out() {
