@@ -64,7 +64,6 @@ use tokio::{sync::mpsc, task::JoinSet};
 pub mod config;
 mod control;
 mod endpoint;
-mod handshakes;
 mod io;
 mod link;
 mod meter;
