@@ -1,8 +1,8 @@
 //! `node.toml`, decoded once into typed structs.
 //!
-//! Every key is optional but `role`'s companions (see [`NodeConfig::check`]); unknown keys are
-//! errors, so that a typing mistake does not silently mean the default. `blindfold node init`
-//! writes [`NodeConfig::default_toml_with_comments`], which decodes to [`NodeConfig::default`].
+//! Every key is optional, but for the two of each peer; unknown keys are errors, so that a typing
+//! mistake does not silently mean the default. `blindfold node init` writes
+//! [`NodeConfig::default_toml_with_comments`], which decodes to [`NodeConfig::default`].
 //! Relative paths are relative to the folder of `node.toml`.
 
 mod sections;
@@ -23,6 +23,9 @@ const MAX_CONFIG_BYTES: u64 = 1 << 20;
 
 /// Heights that may keep a witness. One takes some hundred kilobytes.
 const MAX_WITNESS_HEIGHTS: u64 = 100_000;
+
+/// Files that the database may be told to hold open at least, so that it can work.
+const MIN_OPEN_FILES: i32 = 64;
 
 /// Followers that a member may be told to admit. Each costs queues of its own.
 const MAX_FOLLOWERS: usize = 256;
@@ -189,6 +192,10 @@ impl NodeConfig {
             let problem = format!("must be at most {MAX_WITNESS_HEIGHTS}");
             return Err(ConfigError::Value { key: "storage.witness_heights", problem });
         }
+        if self.storage.max_open_files < MIN_OPEN_FILES {
+            let problem = format!("must be at least {MIN_OPEN_FILES}");
+            return Err(ConfigError::Value { key: "storage.max_open_files", problem });
+        }
         if self.network.max_followers > MAX_FOLLOWERS {
             let problem = format!("must be at most {MAX_FOLLOWERS}");
             return Err(ConfigError::Value { key: "network.max_followers", problem });
@@ -256,6 +263,8 @@ mod tests {
             "[rpc]\nmax_conections = 1",
             "[rpc]\nmax_batch = 0",
             "[mempool]\nmax_bytes = -1",
+            "[storage]\nmax_open_files = -1",
+            "[storage]\nmax_open_files = 63",
             "role = \"leader\"",
             "[[network.peers]]\nidentity = \"00\"\naddress = \"127.0.0.1:1\"",
         ] {

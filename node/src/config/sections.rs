@@ -220,7 +220,7 @@ impl std::str::FromStr for ExecutorKind {
 pub struct StorageConfig {
     /// Bytes of the block cache.
     pub cache_bytes: usize,
-    /// Files the database may hold open.
+    /// Files the database may hold open; at least 64.
     pub max_open_files: i32,
     /// Heights, back from the newest, that keep a witness; 0 makes none.
     pub witness_heights: u64,
