@@ -1,8 +1,8 @@
 //! The codecs of `blindfold-node`, compiled from its own files. They stand on the crates below alone;
 //! depending on the whole of `node` would bring RocksDB and QUIC under the fuzzer's instrumentation.
 
-#[allow(dead_code, missing_docs)]
-#[path = "../../node/src/config.rs"]
+#[allow(dead_code, missing_docs, unused_imports)]
+#[path = "../../node/src/config/mod.rs"]
 pub(crate) mod config;
 #[allow(dead_code)]
 #[path = "../../node/src/member/messages.rs"]

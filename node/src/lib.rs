@@ -13,6 +13,7 @@ pub mod l1;
 mod listen;
 pub mod member;
 pub mod metrics;
+mod places;
 pub mod rpc;
 pub mod run;
 pub mod settlement;

@@ -1,7 +1,7 @@
 //! HTTP/1.1 on a TCP port that strangers can reach: what a connection may cost, whatever it does.
 //!
 //! ```text
-//!  accept ──▶ slot? ──no──▶ 503 and goodbye          (connections, and of one address)
+//!  accept ──▶ place? ─no──▶ 503 and goodbye          (connections, and of one address)
 //!               │yes
 //!               ▼
 //!            Watched ──▶ head in time? ──▶ service   (head, idle: one time limit)
@@ -14,10 +14,9 @@
 //! their bytes pass through [`Watched`].
 
 use std::{
-    collections::BTreeMap,
     future::Future,
     io,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     pin::Pin,
     sync::{
         Arc,
@@ -43,6 +42,8 @@ use tokio::{
     sync::Semaphore,
     time::{Sleep, sleep, timeout},
 };
+
+use crate::places::{Place, Places};
 
 /// Bytes of a request's head.
 const MAX_HEAD_BYTES: usize = 32 << 10;
@@ -114,7 +115,7 @@ pub(crate) async fn serve<S, B>(
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let slots = Arc::new(Slots::default());
+    let places = Arc::new(Places::default());
     let unread = Arc::new(AtomicUsize::new(0));
     let refusals = Arc::new(Semaphore::new(MAX_REFUSALS));
     let refusal: Arc<str> = format!(
@@ -138,7 +139,9 @@ pub(crate) async fn serve<S, B>(
                 continue;
             }
         };
-        let Some(slot) = slots.enter(remote.ip(), &limits) else {
+        let Limits { max_connections, max_connections_per_ip, .. } = limits;
+        let entered = places.enter(remote.ip(), max_connections, max_connections_per_ip);
+        let Some((place, _)) = entered else {
             crate::metrics::connection_refused();
             if let Ok(permit) = Arc::clone(&refusals).try_acquire_owned() {
                 let refusal = Arc::clone(&refusal);
@@ -159,7 +162,7 @@ pub(crate) async fn serve<S, B>(
             progress: 0,
             timeout: limits.timeout,
             pause: None,
-            _slot: slot,
+            _place: place,
         };
         let stop = stop.clone();
         tokio::spawn(async move {
@@ -194,50 +197,6 @@ async fn refuse(mut stream: TcpStream, refusal: &str) -> io::Result<()> {
     let mut sink = [0; 1_024];
     while stream.read(&mut sink).await? > 0 {}
     Ok(())
-}
-
-/// Places for connections.
-#[derive(Default)]
-struct Slots(Mutex<BTreeMap<IpAddr, usize>>);
-
-impl Slots {
-    fn enter(self: &Arc<Self>, ip: IpAddr, limits: &Limits) -> Option<Slot> {
-        let ip = network(ip);
-        let mut open = self.0.lock();
-        let total: usize = open.values().sum();
-        let of_ip = open.get(&ip).copied().unwrap_or(0);
-        if total >= limits.max_connections || of_ip >= limits.max_connections_per_ip {
-            return None;
-        }
-        open.insert(ip, of_ip + 1);
-        Some(Slot { slots: Arc::clone(self), ip })
-    }
-}
-
-/// Whoever has an IPv6 address has its whole /64 network.
-fn network(ip: IpAddr) -> IpAddr {
-    match ip.to_canonical() {
-        IpAddr::V6(ip) => IpAddr::V6((ip.to_bits() & (u128::MAX << 64)).into()),
-        v4 => v4,
-    }
-}
-
-/// A place; given back on drop.
-struct Slot {
-    slots: Arc<Slots>,
-    ip: IpAddr,
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        let mut open = self.slots.0.lock();
-        match open.get_mut(&self.ip) {
-            Some(count) if *count > 1 => *count -= 1,
-            _ => {
-                open.remove(&self.ip);
-            }
-        }
-    }
 }
 
 /// What one connection has under way.
@@ -360,7 +319,7 @@ struct Watched {
     timeout: Duration,
     /// Runs while the process has too many tasks.
     pause: Option<Pin<Box<Sleep>>>,
-    _slot: Slot,
+    _place: Place,
 }
 
 impl Watched {
@@ -466,32 +425,6 @@ impl AsyncWrite for Watched {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn places_are_per_address_and_come_back() {
-        let limits = Limits {
-            max_connections: 3,
-            max_connections_per_ip: 2,
-            timeout: Duration::from_secs(1),
-        };
-        let slots = Arc::new(Slots::default());
-        let enter = |ip: &str| slots.enter(ip.parse().unwrap(), &limits);
-        let one = enter("10.0.0.1").unwrap();
-        let _two = enter("::ffff:10.0.0.1").unwrap();
-        assert!(enter("10.0.0.1").is_none(), "one address holds at most its share");
-        let _three = enter("2001:db8::1").unwrap();
-        assert!(enter("10.0.0.2").is_none(), "all taken");
-        drop(one);
-        assert!(enter("2001:db8::2").is_some(), "a place came back");
-        assert_eq!(
-            network("2001:db8::1".parse().unwrap()),
-            network("2001:db8::ffff".parse().unwrap())
-        );
-        assert_ne!(
-            network("2001:db8::1".parse().unwrap()),
-            network("2001:db8:0:1::1".parse().unwrap())
-        );
-    }
 
     #[test]
     fn unread_answers_are_counted_and_given_back() {

@@ -115,7 +115,8 @@ impl Loaded {
     /// # Errors
     /// If it cannot be opened, or belongs to another chain, or the journal is gone.
     pub fn open_store(&self, fresh_mark: [u8; journal_mark::MARK_BYTES]) -> Result<Store> {
-        let store = Store::open(self.config.data_dir.join("db"), self.genesis.hash().0)?;
+        let folder = self.config.data_dir.join("db");
+        let store = Store::open_within(folder, self.genesis.hash().0, &self.config.storage)?;
         if self.secrets.is_some() {
             journal_mark::check(&self.config.secrets, &store, fresh_mark)?;
         }

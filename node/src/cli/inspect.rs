@@ -208,7 +208,8 @@ fn rows(args: &RowsInput) -> Result<()> {
     let folder = config.data_dir.join("db");
     // Opening creates what is not there, which nobody wants of an inspection.
     ensure!(folder.join("CURRENT").exists(), "{} holds no database", folder.display());
-    let store = Store::open(&folder, read_genesis(&config.genesis)?.hash().0)?;
+    let genesis_hash = read_genesis(&config.genesis)?.hash().0;
+    let store = Store::open_within(&folder, genesis_hash, &config.storage)?;
     let mut copied = 0usize;
     for family in Family::all() {
         let rows = store.newest(family, args.limit)?;

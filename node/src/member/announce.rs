@@ -1,6 +1,6 @@
 //! Tells metrics and subscribers how far a height has come.
 
-use super::{Shared, api};
+use super::{Shared, documents};
 use crate::{metrics, rpc::api::NodeEvent};
 use blindfold_committee::batch::SealedBatch;
 use blindfold_crypto::Opening;
@@ -48,7 +48,7 @@ impl Shared {
     /// A height was executed and written.
     pub(super) fn announce_executed(&self, block: &ExecutedBlock) {
         metrics::stage_height("executed", block.record.height());
-        for (status, count) in api::counts(&block.record) {
+        for (status, count) in documents::counts(&block.record) {
             metrics::envelopes(status, count);
         }
         for outcome in &block.record.forced {
@@ -58,8 +58,9 @@ impl Shared {
         if self.events.receiver_count() == 0 {
             return;
         }
-        let _ = self.events.send(NodeEvent::Executed(Arc::new(api::block_view(&block.record))));
-        for (envelope_id, status) in api::statuses(&block.record) {
+        let _ =
+            self.events.send(NodeEvent::Executed(Arc::new(documents::block_view(&block.record))));
+        for (envelope_id, status) in documents::statuses(&block.record) {
             let _ = self.events.send(NodeEvent::Status { envelope_id, status });
         }
     }

@@ -1,44 +1,38 @@
 //! Answers the RPC's questions from what the node's tasks share.
 
-use super::{MemberError, Shared, bridge, pool::PoolRequest, records::HeightRecord};
+use super::{
+    Shared, bridge,
+    documents::{block_view, failed, statuses},
+    pool::PoolRequest,
+    tip,
+};
 use crate::{
     rpc::{
         api::{
-            AccountView, BlockView, CallOutcome, CallRequest, ExecutedTransaction, HeaderView,
-            NodeApi, NodeEvent, ReadError, Readiness, SubmitError, TransactionLocation,
+            AccountView, BlockView, CallOutcome, CallRequest, HeaderView, NodeApi, NodeEvent,
+            ReadError, Readiness, SubmitError, TransactionLocation,
         },
         reasons,
     },
     transport::PeerControl,
 };
-use alloy_consensus::Receipt;
 use alloy_primitives::{Address, B256, Bytes, U256};
 use alloy_rpc_types_eth::EIP1186AccountProofResponse;
 use blindfold_execution::{
-    BlockRecord, CallError, CallSettings, ForcedVerdict, Verdict,
     bal::BlockAccessList,
-    call,
     escrow::EscrowView,
-    estimate_gas,
-    state::{ParentState, StateError},
+    state::StateError,
     witness::{ExecutionWitness, ReplayFile, ReplayParts},
 };
-use blindfold_mempool::{AccountView as _, PoolStatus, Removal};
+use blindfold_mempool::AccountView as _;
 use blindfold_sdk::rpc::{
-    CommitmentDocument, EvidenceDocument, ForcedDocument, ForcedStatus, HeadDocument,
-    HeightDocument, OpeningDocument, PayerDocument, PendingDocument, SettlementDocument,
-    SettlementHeadDocument, WithdrawalDocument,
+    CommitmentDocument, EvidenceDocument, HeadDocument, HeightDocument, OpeningDocument,
+    PayerDocument, PendingDocument, SettlementDocument, SettlementHeadDocument, WithdrawalDocument,
 };
-use blindfold_wire::{
-    Evidence, ForcedItem, ForcedSpan, Opening, SignedReceipt, TxStatus, encode_opening,
-    genesis::Genesis,
-};
+use blindfold_wire::{Evidence, SignedReceipt, TxStatus, genesis::Genesis};
 use futures::future::BoxFuture;
 use std::sync::{Arc, atomic::Ordering};
 use tokio::sync::{broadcast, mpsc, oneshot};
-
-/// Times a call is begun anew because the chain moved on under it.
-const CALL_RETRIES: usize = 5;
 
 /// [`NodeApi`] over a running node.
 pub struct Api {
@@ -51,258 +45,6 @@ impl Api {
     /// An API of the node that `shared` and `pool` belong to.
     pub fn new(shared: Arc<Shared>, pool: mpsc::Sender<PoolRequest>, peers: PeerControl) -> Self {
         Self { shared, pool, peers }
-    }
-
-    /// Reads the state if `height` is the executed tip.
-    fn at<T>(
-        &self,
-        height: u64,
-        read: impl FnOnce(&ParentState) -> Result<T, MemberError>,
-    ) -> Result<T, ReadError> {
-        self.shared.chain.read(|state| {
-            let newest = state.tip().height;
-            if height != newest {
-                return Err(ReadError::HistoryUnavailable {
-                    requested: height,
-                    oldest: newest,
-                    newest,
-                });
-            }
-            read(state).map_err(failed)
-        })
-    }
-
-    /// Runs something long on the state of `height`, again if the chain moves on meanwhile and the
-    /// caller asked for the tip.
-    fn long<T>(
-        &self,
-        height: u64,
-        run: impl Fn(&ParentState) -> Result<T, CallError>,
-    ) -> Result<Result<T, CallError>, ReadError> {
-        let mut state = self.shared.chain.state();
-        let asked_for_tip = height == state.tip().height;
-        for _ in 0..CALL_RETRIES {
-            let newest = state.tip().height;
-            // A tip named a moment ago may be one behind by now; the newest state answers as well.
-            if !asked_for_tip && height.saturating_add(1) < newest || height > newest {
-                return Err(ReadError::HistoryUnavailable {
-                    requested: height,
-                    oldest: newest,
-                    newest,
-                });
-            }
-            match run(&state) {
-                Err(CallError::State(StateError::Moved { .. })) => {
-                    state = self.shared.chain.state()
-                }
-                answer => return Ok(answer),
-            }
-        }
-        Err(ReadError::Unavailable(
-            "the chain moves faster than the call runs; try again".to_owned(),
-        ))
-    }
-
-    fn settings(&self, request: &CallRequest) -> CallSettings {
-        CallSettings::new(&self.shared.genesis, request.gas_limit)
-    }
-}
-
-pub(super) fn failed(error: impl std::fmt::Display) -> ReadError {
-    ReadError::Store(error.to_string())
-}
-
-fn execution_request(call: CallRequest) -> blindfold_execution::CallRequest {
-    blindfold_execution::CallRequest {
-        from: call.from,
-        to: call.to,
-        value: call.value,
-        data: call.input,
-        gas: Some(call.gas_limit),
-        max_fee_per_gas: (call.gas_price_wei > 0).then_some(call.gas_price_wei),
-        access_list: call.access_list,
-        authorization_list: call.authorization_list,
-        ..blindfold_execution::CallRequest::default()
-    }
-}
-
-fn call_outcome(error: CallError) -> Result<CallOutcome, ReadError> {
-    match error {
-        CallError::Reverted { data, .. } => Ok(CallOutcome::Reverted(data)),
-        error @ (CallError::Halted { .. } | CallError::Invalid(_) | CallError::GasCap { .. }) => {
-            Ok(CallOutcome::Halted(error.to_string()))
-        }
-        error @ (CallError::State(_) | CallError::Evm(_)) => Err(failed(error)),
-    }
-}
-
-/// An executed block as the RPC serves it.
-pub(super) fn block_view(record: &BlockRecord) -> BlockView {
-    let transactions = record
-        .transactions
-        .iter()
-        .zip(&record.receipts)
-        .map(|(transaction, receipt)| ExecutedTransaction {
-            transaction: transaction.signed().clone(),
-            sender: transaction.sender(),
-            receipt: Receipt {
-                status: receipt.success.into(),
-                cumulative_gas_used: receipt.cumulative_gas_used,
-                logs: receipt.logs.clone(),
-            },
-            gas_used: receipt.gas_used,
-        })
-        .collect();
-    BlockView { hash: record.hash, header: record.header.clone(), transactions }
-}
-
-/// Every envelope of a block with its final status.
-pub(super) fn statuses(record: &BlockRecord) -> impl Iterator<Item = (B256, TxStatus)> + '_ {
-    (0u32..)
-        .zip(&record.outcomes)
-        .map(|(position, outcome)| (outcome.envelope_id, outcome.status(record.height(), position)))
-}
-
-/// The forced items of a height, and what became of them once it is executed.
-fn forced_documents(forced: &ForcedSpan, executed: Option<&BlockRecord>) -> Vec<ForcedDocument> {
-    let document = |(at, item): (usize, &ForcedItem)| {
-        let outcome = executed.and_then(|executed| executed.forced.get(at));
-        ForcedDocument {
-            index: item.index,
-            kind: item.kind().map_or_else(|| item.kind.to_string(), |kind| kind.name().to_owned()),
-            sender: item.sender,
-            data: item.data.clone(),
-            outcome: outcome.map(|outcome| forced_status(&outcome.verdict)),
-        }
-    };
-    forced.items().iter().enumerate().map(document).collect()
-}
-
-fn forced_status(verdict: &ForcedVerdict) -> ForcedStatus {
-    match *verdict {
-        ForcedVerdict::Ordered { position } => ForcedStatus::Ordered { position },
-        ForcedVerdict::Executed { transaction_index, transaction_hash, success } => {
-            ForcedStatus::Executed {
-                tx_hash: transaction_hash,
-                tx_index: transaction_index,
-                success,
-            }
-        }
-        ForcedVerdict::Credited { to, wei } => ForcedStatus::Credited { to, wei },
-        ForcedVerdict::Skipped { reason, transaction_hash } => {
-            ForcedStatus::Skipped { reason, tx_hash: transaction_hash }
-        }
-    }
-}
-
-/// How many envelopes of a block ended how.
-pub(super) fn counts(record: &BlockRecord) -> [(&'static str, u64); 3] {
-    let count = |wanted: fn(&Verdict) -> bool| {
-        record.outcomes.iter().filter(|outcome| wanted(&outcome.verdict)).count() as u64
-    };
-    [
-        ("executed", count(|verdict| matches!(verdict, Verdict::Executed { .. }))),
-        ("skipped", count(|verdict| matches!(verdict, Verdict::Skipped { .. }))),
-        ("undecryptable", count(|verdict| matches!(verdict, Verdict::Undecryptable))),
-    ]
-}
-
-impl Shared {
-    /// Status of an envelope.
-    fn envelope_status(&self, id: B256) -> Result<Option<TxStatus>, MemberError> {
-        if let Some(place) = self.records.envelope(id)? {
-            let (height, position) = (place.height, place.at);
-            if let Some(record) = self.records.executed(height)? {
-                let outcome = record.outcomes.get(position as usize);
-                return Ok(outcome.map(|outcome| outcome.status(height, position)));
-            }
-            let opened = self.records.openings(height)?;
-            let opening = opened.as_ref().and_then(|set| set.openings.get(position as usize));
-            return Ok(Some(match opening {
-                Some(Opening::Undecryptable { .. }) => TxStatus::Undecryptable { height, position },
-                Some(Opening::Opened { .. }) => TxStatus::Opened { height, position },
-                None => TxStatus::Ordered { height, position },
-            }));
-        }
-        let pool = self.pool.lock();
-        Ok(pool.status(&id).map(|status| match status {
-            PoolStatus::Pending | PoolStatus::Gapped => TxStatus::Pending,
-            PoolStatus::Ended(Removal::Replaced { by } | Removal::Superseded { by }) => {
-                TxStatus::Replaced { by }
-            }
-            PoolStatus::Ended(Removal::Expired { height }) => TxStatus::Expired { height },
-            PoolStatus::Ended(
-                Removal::Evicted | Removal::Unpaid | Removal::Stale | Removal::NotRestored,
-            ) => TxStatus::Evicted,
-            // Its index is written with the height; between the two it is still on its way.
-            PoolStatus::Ended(Removal::Ordered { .. }) => TxStatus::Pending,
-        }))
-    }
-
-    fn commitment_document(&self, height: u64) -> Result<Option<CommitmentDocument>, MemberError> {
-        let (Some(record), Some(block)) =
-            (self.records.height(height)?, self.records.block(height)?)
-        else {
-            return Ok(None);
-        };
-        let commitment = &block.commitment.commitment;
-        let leader = self.leader_of(commitment);
-        let own = record.proof.descendants.is_empty();
-        Ok(Some(CommitmentDocument {
-            height,
-            digest: record.digest,
-            leader: u32::try_from(leader).unwrap_or(u32::MAX),
-            leader_address: self
-                .genesis
-                .committee
-                .members
-                .get(leader)
-                .map(|member| member.signer)
-                .unwrap_or_default(),
-            commitment: block.commitment.encode().into(),
-            envelope_ids: block.validate_shape()?,
-            certificate: own.then(|| record.proof.certificate.encode_engine().into()),
-            certified_by: record
-                .proof
-                .descendants
-                .first()
-                .map(blindfold_wire::OrderCommitment::digest),
-        }))
-    }
-
-    fn height_document(&self, height: u64) -> Result<Option<HeightDocument>, MemberError> {
-        let (Some(record), Some(block)) =
-            (self.records.height(height)?, self.records.block(height)?)
-        else {
-            return Ok(None);
-        };
-        let executed = self.records.executed(height)?;
-        let [executed_count, skipped, undecryptable] =
-            executed.as_ref().map(counts).unwrap_or_default();
-        let narrow = |(_, count): (&str, u64)| u32::try_from(count).unwrap_or(u32::MAX);
-        let HeightRecord { digest, proof, released, ordered_ms, opened_ms, executed_ms } = record;
-        let commitment = block.commitment.commitment;
-        Ok(Some(HeightDocument {
-            height,
-            digest,
-            leader: u32::try_from(self.leader_of(&commitment)).unwrap_or(u32::MAX),
-            count: commitment.count,
-            proposed_ms: commitment.timestamp_ms,
-            ordered_ms,
-            opened_ms,
-            executed_ms,
-            commitment: commitment.encode().into(),
-            certificate: proof.certificate.encode_engine().into(),
-            descendants: proof.descendants.iter().map(|link| link.encode().into()).collect(),
-            released: released.map(|header| header.encode().into()),
-            l1_block: commitment.l1_block,
-            l1_base_fee_wei: commitment.l1_base_fee,
-            forced: forced_documents(&block.forced, executed.as_ref()),
-            state_root: executed.map(|executed| executed.state_root()),
-            executed: narrow(executed_count),
-            skipped: narrow(skipped),
-            undecryptable: narrow(undecryptable),
-        }))
     }
 }
 
@@ -468,27 +210,7 @@ impl NodeApi for Api {
     }
 
     fn opening(&self, height: u64, position: u32) -> Result<Option<OpeningDocument>, ReadError> {
-        let records = &self.shared.records;
-        let (Some(set), Some(block)) =
-            (records.openings(height).map_err(failed)?, records.block(height).map_err(failed)?)
-        else {
-            return Ok(None);
-        };
-        let ids = block.validate_shape().map_err(failed)?;
-        let at = position as usize;
-        let (Some(opening), Some(envelope), Some(envelope_id)) =
-            (set.openings.get(at), block.envelopes.get(at), ids.get(at))
-        else {
-            return Ok(None);
-        };
-        Ok(Some(OpeningDocument {
-            height,
-            position,
-            envelope_id: *envelope_id,
-            envelope: envelope.clone(),
-            decryptable: matches!(opening, Opening::Opened { .. }),
-            opening: encode_opening(opening).into(),
-        }))
+        self.shared.opening_document(height, position).map_err(failed)
     }
 
     fn header(&self, height: u64) -> Result<Option<HeaderView>, ReadError> {
@@ -511,8 +233,9 @@ impl NodeApi for Api {
     }
 
     fn account(&self, height: u64, address: Address) -> Result<AccountView, ReadError> {
-        let account =
-            self.at(height, |state| Ok(state.account(address).map_err(StateError::from)?))?;
+        let account = tip::read(&self.shared.chain, height, |state| {
+            Ok(state.account(address).map_err(StateError::from)?)
+        })?;
         Ok(account.map_or_else(AccountView::default, |account| AccountView {
             balance: account.balance,
             nonce: account.nonce,
@@ -520,13 +243,16 @@ impl NodeApi for Api {
     }
 
     fn code(&self, height: u64, address: Address) -> Result<Bytes, ReadError> {
-        self.at(height, |state| Ok(state.code_at(address).map_err(StateError::from)?))
+        tip::read(&self.shared.chain, height, |state| {
+            Ok(state.code_at(address).map_err(StateError::from)?)
+        })
     }
 
     fn storage(&self, height: u64, address: Address, slot: B256) -> Result<B256, ReadError> {
         let slot = U256::from_be_bytes(slot.0);
-        let value =
-            self.at(height, |state| Ok(state.storage(address, slot).map_err(StateError::from)?))?;
+        let value = tip::read(&self.shared.chain, height, |state| {
+            Ok(state.storage(address, slot).map_err(StateError::from)?)
+        })?;
         Ok(B256::from(value))
     }
 
@@ -588,12 +314,7 @@ impl NodeApi for Api {
     }
 
     fn call(&self, height: u64, request: CallRequest) -> Result<CallOutcome, ReadError> {
-        let settings = self.settings(&request);
-        let request = execution_request(request);
-        match self.long(height, |state| call(state, &settings, &request))? {
-            Ok(outcome) => Ok(CallOutcome::Returned(outcome.output)),
-            Err(error) => call_outcome(error),
-        }
+        tip::call(&self.shared, height, request)
     }
 
     fn estimate_gas(
@@ -601,12 +322,7 @@ impl NodeApi for Api {
         height: u64,
         request: CallRequest,
     ) -> Result<Result<u64, CallOutcome>, ReadError> {
-        let settings = self.settings(&request);
-        let request = execution_request(request);
-        match self.long(height, |state| estimate_gas(state, &settings, &request))? {
-            Ok(gas) => Ok(Ok(gas)),
-            Err(error) => call_outcome(error).map(Err),
-        }
+        tip::estimate_gas(&self.shared, height, request)
     }
 
     fn events(&self) -> broadcast::Receiver<NodeEvent> {

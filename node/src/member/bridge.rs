@@ -1,6 +1,6 @@
 //! Answers about L1: where a height is posted, which withdrawals there are, and what proves them.
 
-use super::{Shared, api::failed};
+use super::{Shared, documents::failed};
 use crate::{
     rpc::api::ReadError,
     settlement::{book::Posted, outbox::WithdrawalRow, outputs::OutputRow, rows::PostedRow},

@@ -22,6 +22,7 @@ pub mod asking;
 mod bridge;
 pub mod cache;
 pub mod chain;
+mod documents;
 pub mod executor;
 pub mod hints;
 pub mod hooks;
@@ -34,6 +35,7 @@ pub mod recheck;
 pub mod records;
 mod rows;
 pub mod shared;
+mod tip;
 pub mod witness;
 
 pub use shared::{Keys, Shared};

@@ -32,6 +32,8 @@ use rocksdb::{
     DBRecoveryMode, Direction, IteratorMode, Options, WriteBatch, WriteOptions,
 };
 
+use crate::config::StorageConfig;
+
 mod adapters;
 mod error;
 mod family;
@@ -51,12 +53,8 @@ const WRITE_BUFFER_BYTES: usize = 32 << 20;
 const COLUMN_BUFFER_BYTES: usize = 8 << 20;
 /// Bytes of the write-ahead log above which old families are flushed (64 MiB).
 const LOG_BYTES: u64 = 64 << 20;
-/// Bytes of cached blocks (64 MiB), shared by all families.
-const CACHE_BYTES: usize = 64 << 20;
 /// Bytes of a record in a write batch besides key and value, at most: tag, family, two lengths.
 const RECORD_BYTES: usize = 1 + 5 + 5 + 5;
-/// Files held open.
-const OPEN_FILES: i32 = 512;
 /// Entries that [`Store::scan`] and [`Store::range`] return at most.
 pub const MAX_SCAN: usize = 262_144;
 
@@ -92,19 +90,33 @@ impl std::fmt::Debug for Store {
 }
 
 impl Store {
-    /// Opens the database in folder `path`, or creates it for the chain of `genesis_hash`.
+    /// [`open_within`](Self::open_within) the default bounds.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn open(path: impl AsRef<Path>, genesis_hash: [u8; 32]) -> Result<Self, StoreError> {
+        Self::open_within(path, genesis_hash, &StorageConfig::default())
+    }
+
+    /// Opens the database in folder `path`, or creates it for the chain of `genesis_hash`. All families
+    /// together cache and hold open as much as `bounds` allow.
     ///
     /// # Errors
     ///
     /// [`StoreError::Folder`], [`StoreError::Locked`], [`StoreError::WrongChain`],
     /// [`StoreError::Schema`], or what the disk says.
-    pub fn open(path: impl AsRef<Path>, genesis_hash: [u8; 32]) -> Result<Self, StoreError> {
+    pub fn open_within(
+        path: impl AsRef<Path>,
+        genesis_hash: [u8; 32],
+        bounds: &StorageConfig,
+    ) -> Result<Self, StoreError> {
         let path = path.as_ref();
         std::fs::create_dir_all(path)
             .map_err(|source| StoreError::Folder { path: path.to_owned(), source })?;
-        let options = database_options();
+        let options = database_options(bounds.max_open_files);
         refuse_unknown_families(&options, path)?;
-        let cache = Cache::new_lru_cache(CACHE_BYTES);
+        let cache = Cache::new_lru_cache(bounds.cache_bytes);
         let families = Family::all().map(|family| {
             ColumnFamilyDescriptor::new(family.name(), family_options(family, &cache))
         });
@@ -324,13 +336,13 @@ impl Store {
     }
 }
 
-fn database_options() -> Options {
+fn database_options(max_open_files: i32) -> Options {
     let mut options = Options::default();
     options.create_if_missing(true);
     options.create_missing_column_families(true);
     options.set_db_write_buffer_size(WRITE_BUFFER_BYTES);
     options.set_max_total_wal_size(LOG_BYTES);
-    options.set_max_open_files(OPEN_FILES);
+    options.set_max_open_files(max_open_files);
     options.set_max_background_jobs(2);
     options.set_keep_log_file_num(4);
     options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);

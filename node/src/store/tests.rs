@@ -80,6 +80,26 @@ fn what_was_written_is_there_after_a_restart() {
 }
 
 #[test]
+fn cache_and_open_files_are_as_configured() {
+    let folder = folder();
+    let bounds =
+        StorageConfig { cache_bytes: 3 << 20, max_open_files: 77, ..StorageConfig::default() };
+    let store = Store::open_within(folder.path(), GENESIS, &bounds).expect("open");
+    for family in Family::all() {
+        let cf = store.cf(family).expect("known");
+        let capacity = store.db.property_int_value_cf(cf, "rocksdb.block-cache-capacity");
+        assert_eq!(capacity.expect("a property"), Some(3 << 20), "{}", family.name());
+    }
+    // What the database says of itself, in its newest file of options.
+    let names = fs::read_dir(folder.path()).expect("listed").map(|entry| entry.expect("entry"));
+    let options = names.map(|entry| entry.path()).filter(|path| {
+        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("OPTIONS-"))
+    });
+    let text = fs::read_to_string(options.max().expect("written")).expect("read");
+    assert!(text.lines().any(|line| line.trim() == "max_open_files=77"), "{text}");
+}
+
+#[test]
 fn families_have_names_of_their_own() {
     let mut names: Vec<_> = Family::all().map(Family::name).collect();
     let count = names.len();

@@ -44,7 +44,8 @@ pub const FOLLOWER_OUTBOX_FRACTION: usize = 2;
 
 /// Connections whose handshake is not done.
 pub const MAX_HANDSHAKES: usize = 64;
-/// Such connections from one IP address. A devnet puts a whole committee on one address.
+/// Such connections from one IP address (for IPv6, one /64 network). A devnet puts a whole committee on one
+/// address.
 pub const MAX_HANDSHAKES_PER_IP: usize = 32;
 /// Unfinished handshakes above which a dialer must first prove its address (QUIC retry).
 pub const RETRY_HANDSHAKES: usize = 16;

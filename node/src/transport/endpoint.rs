@@ -22,9 +22,11 @@ use super::{
     link,
     meter::short_name,
     outbox::backoff,
-    peers::{CloseCode, HandshakeSlot, Handshakes, Peer, Shared},
+    peer::{CloseCode, Peer},
+    peers::Shared,
     tls,
 };
+use crate::places::{Place, Places};
 
 /// Bytes of credit for all channels of a link together: as much as each of them alone may hold,
 /// so that a channel whose consumer stopped never takes the credit of another.
@@ -88,14 +90,14 @@ pub(super) fn bind(
 
 /// Accepts connections until the endpoint closes.
 pub(super) async fn accept(endpoint: Endpoint, shared: Arc<Shared>) {
-    let handshakes = Arc::new(Handshakes::default());
+    let handshakes = Arc::new(Places::default());
     let mut links = JoinSet::new();
     loop {
         tokio::select! {
             incoming = endpoint.accept() => {
                 let Some(incoming) = incoming else { return };
                 let ip = incoming.remote_address().ip();
-                let Some((slot, open)) =
+                let Some((place, open)) =
                     handshakes.enter(ip, MAX_HANDSHAKES, MAX_HANDSHAKES_PER_IP)
                 else {
                     shared.meters.handshakes_refused.add(1);
@@ -107,7 +109,7 @@ pub(super) async fn accept(endpoint: Endpoint, shared: Arc<Shared>) {
                     let _ = incoming.retry();
                     continue;
                 }
-                links.spawn(serve(incoming, slot, shared.clone()));
+                links.spawn(serve(incoming, place, shared.clone()));
             }
             Some(_) = links.join_next() => {}
         }
@@ -115,14 +117,14 @@ pub(super) async fn accept(endpoint: Endpoint, shared: Arc<Shared>) {
 }
 
 /// Finishes one handshake and serves the link.
-async fn serve(incoming: Incoming, slot: HandshakeSlot, shared: Arc<Shared>) {
+async fn serve(incoming: Incoming, place: Place, shared: Arc<Shared>) {
     let remote = incoming.remote_address();
     let Ok(Ok(connection)) = timeout(HANDSHAKE_TIMEOUT, incoming).await else {
         tracing::debug!(target: "blindfold::transport", %remote, "handshake refused");
         shared.meters.handshakes_refused.add(1);
         return;
     };
-    drop(slot);
+    drop(place);
     let refuse = |code: CloseCode| {
         shared.meters.handshakes_refused.add(1);
         connection.close(code.into(), code.reason());

@@ -16,7 +16,8 @@ use tokio::sync::mpsc;
 
 use super::{
     outbox::Pushed,
-    peers::{Inbound, Peer, Shared},
+    peer::{Inbound, Peer},
+    peers::Shared,
 };
 
 /// What becomes of each message that a [rewritten](Sender::rewritten) sender is given; `None` drops it.

@@ -21,7 +21,8 @@ use super::{
         STREAM_HEADER_TIMEOUT,
     },
     meter::short_name,
-    peers::{ChannelState, CloseCode, Peer, Shared},
+    peer::{ChannelState, CloseCode, Peer},
+    peers::Shared,
 };
 
 /// How a peer broke the protocol. Each of these is the peer's fault and ends its link.

@@ -68,8 +68,10 @@ mod io;
 mod link;
 mod meter;
 mod outbox;
+mod peer;
 mod peers;
 mod quota;
+mod refusals;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -81,7 +83,8 @@ pub use meter::{ChannelStats, TransportStats};
 pub use quota::Quota;
 pub use tls::Identity;
 
-use peers::{ChannelState, CloseCode, Shared};
+use peer::{ChannelState, CloseCode};
+use peers::Shared;
 
 /// How long [`Transport::shutdown`] waits for farewells to reach the peers.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);

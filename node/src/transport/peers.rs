@@ -1,7 +1,7 @@
-//! The peer table: who may connect, who dials whom, what is queued for each.
+//! The peer table: who may connect, who dials whom, who gets what is sent.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -9,7 +9,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use commonware_cryptography::ed25519::PublicKey;
 use commonware_p2p::{PeerSetSubscription, PeerSetUpdate, Recipients, TrackedPeers};
 use commonware_utils::{
@@ -18,155 +17,15 @@ use commonware_utils::{
 };
 use parking_lot::Mutex;
 use quinn::Connection;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::Notify;
 
 use super::{
-    config::{
-        ABUSE_BURSTS, ABUSE_WINDOW, ACCEPT_BURST, ACCEPT_PER_MINUTE, ChannelSpec, FAULT_BAN,
-        FOLLOWER_INBOX_FRACTION, FOLLOWER_OUTBOX_FRACTION, MAX_BLOCKED, MAX_BLOCKED_FOLLOWERS,
-        MAX_PEERS, MAX_TRACKED_SETS, NEW_FOLLOWER_BURST, NEW_FOLLOWERS_PER_MINUTE, RECEIVE_SLACK,
-    },
-    meter::{ChannelMeters, Meters, TransportStats, short_name},
-    outbox::Outbox,
-    quota::{AbuseCounter, TokenBucket},
+    config::{MAX_PEERS, MAX_TRACKED_SETS, NEW_FOLLOWER_BURST, NEW_FOLLOWERS_PER_MINUTE},
+    meter::{Meters, TransportStats},
+    peer::{ChannelState, CloseCode, Peer},
+    quota::TokenBucket,
+    refusals::Refusals,
 };
-
-/// A message in an inbox; the permit is the sender's share of it.
-pub(super) type Inbound = (PublicKey, Bytes, OwnedSemaphorePermit);
-
-/// One channel as the links see it.
-pub(super) struct ChannelState {
-    pub(super) spec: ChannelSpec,
-    pub(super) inbox: mpsc::Sender<Inbound>,
-    /// Places in the inbox that all followers share, so that they never crowd out a member.
-    follower_share: Arc<Semaphore>,
-    /// What all followers together may send.
-    pub(super) follower_quota: Mutex<TokenBucket>,
-}
-
-impl ChannelState {
-    pub(super) fn new(spec: ChannelSpec, inbox: mpsc::Sender<Inbound>, now: Instant) -> Self {
-        let places = (spec.inbox_messages / FOLLOWER_INBOX_FRACTION).max(1);
-        let quota = spec.quota.times(RECEIVE_SLACK);
-        Self {
-            inbox,
-            follower_share: Arc::new(Semaphore::new(places)),
-            follower_quota: Mutex::new(TokenBucket::new(quota, now)),
-            spec,
-        }
-    }
-}
-
-/// What is known of one peer on one channel.
-pub(super) struct PeerChannel {
-    pub(super) outbox: Outbox,
-    pub(super) meters: ChannelMeters,
-    pub(super) send_quota: Mutex<TokenBucket>,
-    pub(super) receive_quota: Mutex<TokenBucket>,
-    pub(super) abuse: Mutex<AbuseCounter>,
-    pub(super) inbox_share: Arc<Semaphore>,
-}
-
-/// One peer. Quotas and queues outlive its links, so that reconnecting gains nothing.
-pub(super) struct Peer {
-    pub(super) key: PublicKey,
-    /// It is no member of any tracked set.
-    pub(super) follower: bool,
-    pub(super) channels: Vec<PeerChannel>,
-    accept: Mutex<TokenBucket>,
-    link: Mutex<Option<(u64, Connection)>>,
-}
-
-impl Peer {
-    fn new(key: PublicKey, follower: bool, channels: &[ChannelState], now: Instant) -> Self {
-        let label = if follower { "follower".to_owned() } else { short_name(&key) };
-        let channels = channels
-            .iter()
-            .map(|state| {
-                let spec = &state.spec;
-                let (outbox, inbox_share) = if follower {
-                    let messages = (spec.outbox_messages / FOLLOWER_OUTBOX_FRACTION).max(1);
-                    let bytes = spec.outbox_bytes / FOLLOWER_OUTBOX_FRACTION;
-                    let outbox = Outbox::new(messages, bytes.max(spec.max_message_bytes), now);
-                    (outbox, state.follower_share.clone())
-                } else {
-                    let outbox = Outbox::new(spec.outbox_messages, spec.outbox_bytes, now);
-                    (outbox, Arc::new(Semaphore::new(spec.inbox_messages.div_ceil(2))))
-                };
-                let receive = spec.quota.times(RECEIVE_SLACK);
-                let abuse_limit = receive.burst.saturating_mul(ABUSE_BURSTS);
-                PeerChannel {
-                    outbox,
-                    meters: ChannelMeters::new(spec.name, &label),
-                    send_quota: Mutex::new(TokenBucket::new(spec.quota, now)),
-                    receive_quota: Mutex::new(TokenBucket::new(receive, now)),
-                    abuse: Mutex::new(AbuseCounter::new(abuse_limit, ABUSE_WINDOW, now)),
-                    inbox_share,
-                }
-            })
-            .collect();
-        let interval = Duration::from_secs(60) / ACCEPT_PER_MINUTE;
-        let accept = Mutex::new(TokenBucket::with_interval(interval, ACCEPT_BURST, now));
-        Self { key, follower, channels, accept, link: Mutex::new(None) }
-    }
-
-    /// Whether this peer may send on a channel.
-    pub(super) fn may_send(&self, spec: &ChannelSpec) -> bool {
-        !self.follower || spec.followers.asks()
-    }
-
-    pub(super) fn is_connected(&self) -> bool {
-        self.link.lock().is_some()
-    }
-
-    pub(super) fn may_accept(&self, now: Instant) -> bool {
-        self.accept.lock().take(now).is_ok()
-    }
-
-    fn close(&self, code: CloseCode) {
-        if let Some((_, connection)) = &*self.link.lock() {
-            connection.close(code.into(), code.reason());
-        }
-    }
-}
-
-/// Why a link was closed, as the other side sees it (QUIC application error code).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub(super) enum CloseCode {
-    Shutdown = 0,
-    Refused = 1,
-    Blocked = 2,
-    Replaced = 3,
-    Untracked = 4,
-    WrongDirection = 5,
-    TooOften = 6,
-    Fault = 7,
-    /// On a stream: this node has no such channel.
-    UnknownChannel = 8,
-}
-
-impl CloseCode {
-    pub(super) fn reason(self) -> &'static [u8] {
-        match self {
-            Self::Shutdown => b"shutting down",
-            Self::Refused => b"not a known peer",
-            Self::Blocked => b"blocked",
-            Self::Replaced => b"replaced by a newer connection",
-            Self::Untracked => b"no longer in the peer set",
-            Self::WrongDirection => b"the other side dials",
-            Self::TooOften => b"reconnecting too often",
-            Self::Fault => b"broke the protocol",
-            Self::UnknownChannel => b"unknown channel",
-        }
-    }
-}
-
-impl From<CloseCode> for quinn::VarInt {
-    fn from(code: CloseCode) -> Self {
-        Self::from_u32(code as u32)
-    }
-}
 
 #[derive(Default)]
 struct Table {
@@ -177,29 +36,14 @@ struct Table {
     /// Followers that came by themselves, also those that left and may be back.
     followers: BTreeMap<PublicKey, Arc<Peer>>,
     members: BTreeSet<PublicKey>,
-    blocked: BTreeSet<PublicKey>,
-    /// Those of `blocked` that were never in a set, oldest first.
-    blocked_followers: VecDeque<PublicKey>,
-    banned_until: BTreeMap<PublicKey, Instant>,
+    refusals: Refusals,
     set_subscribers: Vec<peer_channel::UnboundedSender<PeerSetUpdate<PublicKey>>>,
     block_subscribers: Vec<ring::Sender<Set<PublicKey>>>,
 }
 
 impl Table {
-    fn is_banned(&self, key: &PublicKey, now: Instant) -> bool {
-        self.banned_until.get(key).is_some_and(|until| now < *until)
-    }
-
-    fn refuses(&self, key: &PublicKey, now: Instant) -> bool {
-        self.blocked.contains(key) || self.is_banned(key, now)
-    }
-
     fn peer(&self, key: &PublicKey) -> Option<&Arc<Peer>> {
         self.peers.get(key).or_else(|| self.followers.get(key))
-    }
-
-    fn blocked_set(&self) -> Set<PublicKey> {
-        Set::from_iter_dedup(self.blocked.iter().cloned())
     }
 
     fn all(&self) -> TrackedPeers<PublicKey> {
@@ -255,14 +99,14 @@ impl Shared {
     /// Whether `key` may be connected now: known, not blocked, not banned.
     pub(super) fn permits(&self, key: &PublicKey) -> bool {
         let table = self.table.lock();
-        table.peer(key).is_some() && !table.refuses(key, Instant::now())
+        table.peer(key).is_some() && !table.refusals.refuses(key, Instant::now())
     }
 
     /// Whether a connection of `key` is worth a handshake: it is permitted, or there is room for a
     /// follower more.
     pub(super) fn welcomes(&self, key: &PublicKey) -> bool {
         let table = self.table.lock();
-        if *key == self.me || table.refuses(key, Instant::now()) {
+        if *key == self.me || table.refusals.refuses(key, Instant::now()) {
             return false;
         }
         table.peer(key).is_some() || self.has_follower_room(&table)
@@ -278,7 +122,7 @@ impl Shared {
     /// is room. The place of a follower that is away goes to the next one that comes.
     pub(super) fn admit(&self, key: &PublicKey, now: Instant) -> Option<Arc<Peer>> {
         let mut table = self.table.lock();
-        if *key == self.me || table.refuses(key, now) {
+        if *key == self.me || table.refusals.refuses(key, now) {
             return None;
         }
         if let Some(peer) = table.peer(key) {
@@ -360,7 +204,8 @@ impl Shared {
     /// Every peer this node should keep a link to by dialing.
     pub(super) fn to_dial(&self) -> Vec<Arc<Peer>> {
         let table = self.table.lock();
-        let wanted = |key: &PublicKey| dials(&table, &self.me, key) && !table.blocked.contains(key);
+        let wanted =
+            |key: &PublicKey| dials(&table, &self.me, key) && !table.refusals.is_blocked(key);
         table.peers.iter().filter(|(key, _)| wanted(key)).map(|(_, peer)| peer.clone()).collect()
     }
 
@@ -402,7 +247,7 @@ impl Shared {
             }
         }
         table.members = members;
-        table.banned_until.retain(|_, until| now < *until);
+        table.refusals.forget_past(now);
         let update = PeerSetUpdate { index: id, latest, all };
         table.set_subscribers.retain(|subscriber| subscriber.send(update.clone()).is_ok());
         drop(table);
@@ -431,22 +276,9 @@ impl Shared {
     pub(super) fn block(&self, key: PublicKey) {
         let mut table = self.table.lock();
         let peer = table.peer(&key).cloned();
-        if table.blocked.contains(&key) {
-            // Known.
-        } else if !table.peers.contains_key(&key) {
-            table.blocked_followers.push_back(key.clone());
-            table.blocked.insert(key);
-            if table.blocked_followers.len() > MAX_BLOCKED_FOLLOWERS
-                && let Some(oldest) = table.blocked_followers.pop_front()
-            {
-                table.blocked.remove(&oldest);
-            }
-        } else if table.blocked.len() < MAX_BLOCKED {
-            table.blocked.insert(key);
-        } else {
-            tracing::error!(target: "blindfold::transport", "block list is full");
-        }
-        let blocked = table.blocked_set();
+        let tracked = table.peers.contains_key(&key);
+        table.refusals.block(key, tracked);
+        let blocked = table.refusals.blocked();
         table.block_subscribers.retain(|subscriber| subscriber.send_lossy(blocked.clone()));
         drop(table);
         if let Some(peer) = peer {
@@ -458,18 +290,17 @@ impl Shared {
     pub(super) fn blocked(&self) -> ring::Receiver<Set<PublicKey>> {
         let (sender, receiver) = ring::channel(std::num::NonZeroUsize::MIN);
         let mut table = self.table.lock();
-        sender.send_lossy(table.blocked_set());
+        sender.send_lossy(table.refusals.blocked());
         table.block_subscribers.push(sender);
         receiver
     }
 
-    /// Refuses `key` for [`FAULT_BAN`].
+    /// Refuses `key` for [`FAULT_BAN`](super::config::FAULT_BAN).
     pub(super) fn ban(&self, key: &PublicKey) {
         let now = Instant::now();
         let mut table = self.table.lock();
         if table.peer(key).is_some() {
-            table.banned_until.retain(|_, until| now < *until);
-            table.banned_until.insert(key.clone(), now + FAULT_BAN);
+            table.refusals.ban(key.clone(), now);
         }
     }
 
@@ -477,8 +308,7 @@ impl Shared {
     /// of the key can have opened the new one. `None` if the peer is not permitted any more.
     pub(super) fn install(&self, peer: &Peer, connection: &Connection) -> Option<u64> {
         let id = self.next_link.fetch_add(1, Ordering::Relaxed);
-        let old = peer.link.lock().replace((id, connection.clone()));
-        if let Some((_, old)) = &old {
+        if let Some(old) = peer.link(id, connection) {
             old.close(CloseCode::Replaced.into(), CloseCode::Replaced.reason());
         } else {
             self.meters.connected.increment(1);
@@ -497,9 +327,7 @@ impl Shared {
 
     /// Forgets link `id`, unless a newer one has replaced it.
     pub(super) fn remove(&self, peer: &Peer, id: u64) {
-        let mut link = peer.link.lock();
-        if link.as_ref().is_some_and(|(current, _)| *current == id) {
-            *link = None;
+        if peer.unlink(id) {
             self.meters.connected.decrement(1);
             self.meters.followers.decrement(f64::from(u8::from(peer.follower)));
         }
@@ -527,48 +355,6 @@ fn dials(table: &Table, me: &PublicKey, key: &PublicKey) -> bool {
         (true, false) => false,
         (false, true) => true,
         _ => me < key,
-    }
-}
-
-/// Counts unfinished handshakes by address.
-#[derive(Debug, Default)]
-pub(super) struct Handshakes(Mutex<BTreeMap<std::net::IpAddr, usize>>);
-
-impl Handshakes {
-    /// Takes a place for `ip`, or refuses. The second value is how many are open now.
-    pub(super) fn enter(
-        self: &Arc<Self>,
-        ip: std::net::IpAddr,
-        max: usize,
-        max_per_ip: usize,
-    ) -> Option<(HandshakeSlot, usize)> {
-        let mut open = self.0.lock();
-        let total: usize = open.values().sum();
-        let from_ip = open.get(&ip).copied().unwrap_or(0);
-        if total >= max || from_ip >= max_per_ip {
-            return None;
-        }
-        open.insert(ip, from_ip + 1);
-        Some((HandshakeSlot { handshakes: self.clone(), ip }, total + 1))
-    }
-}
-
-/// A place among the unfinished handshakes; given back on drop.
-#[derive(Debug)]
-pub(super) struct HandshakeSlot {
-    handshakes: Arc<Handshakes>,
-    ip: std::net::IpAddr,
-}
-
-impl Drop for HandshakeSlot {
-    fn drop(&mut self) {
-        let mut open = self.handshakes.0.lock();
-        match open.get_mut(&self.ip) {
-            Some(count) if *count > 1 => *count -= 1,
-            _ => {
-                open.remove(&self.ip);
-            }
-        }
     }
 }
 
@@ -628,7 +414,7 @@ mod tests {
         assert!(!shared.permits(&key(1)));
         assert!(shared.permits(&key(2)));
         assert!(!shared.permits(&key(9)), "never tracked");
-        assert_eq!(shared.table.lock().banned_until.len(), 1, "strangers take no memory");
+        assert_eq!(shared.table.lock().refusals.bans(), 1, "strangers take no memory");
         shared.block(key(2));
         assert!(!shared.permits(&key(2)));
     }

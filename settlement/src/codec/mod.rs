@@ -23,7 +23,9 @@
 //! top), and the bounds of `wire` for items, messages and envelopes.
 
 mod columns;
+mod fields;
 mod frame;
+mod input;
 mod rows;
 #[cfg(test)]
 mod tests;

@@ -1,14 +1,17 @@
 //! Heights and items, field by field, into columns and back.
 
-use std::{collections::HashMap, hash::Hash};
-
-use alloy_primitives::{Address, B256, Bytes, U256};
+use alloy_primitives::{Address, B256};
 use blindfold_crypto::MAX_MESSAGE_BYTES;
 use blindfold_wire::{Envelope, EnvelopeHeader, MAX_BLOCK_COUNT, MAX_ENVELOPE_BYTES, Signature65};
 
 use super::{
     CodecError, EncodeError, Payer, PostedHeight, PostedItem, PostedOpening,
-    columns::{Column, Reader, Writer},
+    columns::{Column, Reader, Writer, unzigzag, zigzag},
+    fields::{
+        Dictionary, read_address, read_decimal, read_known, read_signature, write_address,
+        write_decimal, write_known, write_signature,
+    },
+    input::Inputs,
     transaction::{TxFields, TxForm, join, split},
 };
 
@@ -18,45 +21,6 @@ const UNDECRYPTABLE: u8 = 0xff;
 const RAW: u8 = 0x0f;
 /// Set in the shape of an opened item whose payer is not the signer of its transaction.
 const OTHER_PAYER: u8 = 0x10;
-
-/// Kind of a word that is a number of at most [`NUMBER_BYTES`].
-const NUMBER: u8 = 0;
-/// Longest number.
-const NUMBER_BYTES: usize = 16;
-const ADDRESS_BYTES: usize = 20;
-const WORD_BYTES: usize = 32;
-const SELECTOR_BYTES: usize = 4;
-
-/// Values that occurred before.
-struct Dictionary<V> {
-    values: Vec<V>,
-    places: HashMap<V, usize>,
-}
-
-impl<V: Copy + Eq + Hash> Dictionary<V> {
-    fn new() -> Self {
-        Self { values: Vec::new(), places: HashMap::new() }
-    }
-
-    /// The place of `value`, counted from 1, or 0 if it is new; then it is known from now on.
-    fn place(&mut self, value: V) -> usize {
-        if let Some(place) = self.places.get(&value) {
-            return *place;
-        }
-        self.add(value);
-        0
-    }
-
-    fn add(&mut self, value: V) {
-        self.values.push(value);
-        self.places.insert(value, self.values.len());
-    }
-
-    fn get(&self, place: usize) -> Result<V, CodecError> {
-        let index = place.checked_sub(1).ok_or(CodecError::Range)?;
-        self.values.get(index).copied().ok_or(CodecError::Range)
-    }
-}
 
 /// What a row refers back to. Writer and reader go through the same states.
 pub(super) struct Rows {
@@ -77,9 +41,8 @@ pub(super) struct Rows {
     tx_fees: Dictionary<u128>,
     tx_tips: Dictionary<u128>,
     tx_gas: Dictionary<u128>,
-    selectors: Dictionary<u128>,
     addresses: Dictionary<Address>,
-    word_addresses: Dictionary<Address>,
+    inputs: Inputs,
 }
 
 impl Rows {
@@ -102,9 +65,8 @@ impl Rows {
             tx_fees: Dictionary::new(),
             tx_tips: Dictionary::new(),
             tx_gas: Dictionary::new(),
-            selectors: Dictionary::new(),
             addresses: Dictionary::new(),
-            word_addresses: Dictionary::new(),
+            inputs: Inputs::new(),
         }
     }
 
@@ -312,11 +274,11 @@ impl Rows {
         out.distance(Column::TxNonce, header.payer_nonce, tx.nonce);
         let distance = tx.fee.wrapping_sub(header.max_fee_per_gas);
         let columns = (Column::TxFee, Column::NewTxFee);
-        write_known(out, &mut self.tx_fees, columns, super::columns::zigzag(distance));
+        write_known(out, &mut self.tx_fees, columns, zigzag(distance));
         if tx.form.has_tip() {
             let distance = tx.tip.wrapping_sub(header.max_priority_fee_per_gas);
             let columns = (Column::TxTip, Column::NewTxTip);
-            write_known(out, &mut self.tx_tips, columns, super::columns::zigzag(distance));
+            write_known(out, &mut self.tx_tips, columns, zigzag(distance));
         }
         let gas = tx.gas_limit.into();
         write_known(out, &mut self.tx_gas, (Column::TxGas, Column::NewTxGas), gas);
@@ -331,7 +293,7 @@ impl Rows {
             }
         }
         write_decimal(out, (Column::ValueZeros, Column::ValueLength, Column::Value), tx.value);
-        self.write_input(out, tx);
+        self.inputs.write(out, tx);
         if tx.form.has_access_list() {
             out.length(Column::AccessLength, tx.access_list.len());
             out.bytes(Column::Access, &tx.access_list);
@@ -360,11 +322,11 @@ impl Rows {
         }
         let nonce = rows.distance(Column::TxNonce, header.payer_nonce)?;
         let code = read_known(rows, &mut self.tx_fees, (Column::TxFee, Column::NewTxFee))?;
-        let fee = header.max_fee_per_gas.wrapping_add(super::columns::unzigzag(code));
+        let fee = header.max_fee_per_gas.wrapping_add(unzigzag(code));
         let mut tip = 0;
         if form.has_tip() {
             let code = read_known(rows, &mut self.tx_tips, (Column::TxTip, Column::NewTxTip))?;
-            let distance = super::columns::unzigzag(code);
+            let distance = unzigzag(code);
             tip = header.max_priority_fee_per_gas.wrapping_add(distance);
         }
         let gas = read_known(rows, &mut self.tx_gas, (Column::TxGas, Column::NewTxGas))?;
@@ -376,7 +338,7 @@ impl Rows {
             }
         };
         let value = read_decimal(rows, (Column::ValueZeros, Column::ValueLength, Column::Value))?;
-        let input = self.read_input(rows, to.is_some())?;
+        let input = self.inputs.read(rows, to.is_some())?;
         let mut access_list = Vec::new();
         if form.has_access_list() {
             let length = rows.number(Column::AccessLength)?;
@@ -406,190 +368,4 @@ impl Rows {
             s,
         })
     }
-
-    /// A call is a selector and words of 32 bytes; whatever is left, and code, is written as it is.
-    fn write_input(&mut self, out: &mut Writer, tx: &TxFields) {
-        out.length(Column::InputLength, tx.input.len());
-        let (Some(_), Some((selector, arguments))) =
-            (tx.to, tx.input.split_first_chunk::<SELECTOR_BYTES>())
-        else {
-            return out.bytes(Column::Tail, &tx.input);
-        };
-        let selector = u32::from_be_bytes(*selector).into();
-        let columns = (Column::Selector, Column::NewSelector);
-        write_known(out, &mut self.selectors, columns, selector);
-        let (words, tail) = arguments.as_chunks::<WORD_BYTES>();
-        for word in words {
-            self.write_word(out, word);
-        }
-        out.bytes(Column::Tail, tail);
-    }
-
-    fn read_input(&mut self, rows: &mut Reader<'_>, call: bool) -> Result<Bytes, CodecError> {
-        let length: usize = rows.number(Column::InputLength)?;
-        if length > MAX_MESSAGE_BYTES {
-            return Err(CodecError::TooLong { limit: MAX_MESSAGE_BYTES, got: length });
-        }
-        if !call || length < SELECTOR_BYTES {
-            return Ok(Bytes::copy_from_slice(rows.bytes(Column::Tail, length)?));
-        }
-        let columns = (Column::Selector, Column::NewSelector);
-        let selector = read_known(rows, &mut self.selectors, columns)?;
-        let selector = u32::try_from(selector).map_err(|_| CodecError::Range)?;
-        let mut input = Vec::with_capacity(length);
-        input.extend_from_slice(&selector.to_be_bytes());
-        for _ in 0..(length - SELECTOR_BYTES) / WORD_BYTES {
-            input.extend_from_slice(&self.read_word(rows)?);
-        }
-        input.extend_from_slice(rows.bytes(Column::Tail, length - input.len())?);
-        Ok(input.into())
-    }
-
-    fn write_word(&mut self, out: &mut Writer, word: &[u8; WORD_BYTES]) {
-        let zeros = word.iter().take_while(|byte| **byte == 0).count();
-        let rest = &word[zeros..];
-        match rest.len() {
-            0..=NUMBER_BYTES => {
-                out.byte(Column::WordKind, NUMBER);
-                let columns = (Column::WordZeros, Column::WordLength, Column::WordNumber);
-                write_decimal(out, columns, U256::from_be_bytes(*word));
-            }
-            ADDRESS_BYTES => {
-                out.byte(Column::WordKind, ADDRESS_BYTES as u8);
-                let address = Address::from_slice(rest);
-                let place = self.word_addresses.place(address);
-                let columns = (Column::WordAddress, Column::NewWordAddress);
-                write_address(out, columns, place, address);
-            }
-            length => {
-                out.byte(Column::WordKind, length as u8);
-                out.bytes(Column::Word, rest);
-            }
-        }
-    }
-
-    fn read_word(&mut self, rows: &mut Reader<'_>) -> Result<[u8; WORD_BYTES], CodecError> {
-        let kind = rows.byte(Column::WordKind)?;
-        if kind == NUMBER {
-            let columns = (Column::WordZeros, Column::WordLength, Column::WordNumber);
-            return read_decimal(rows, columns).map(|number| number.to_be_bytes());
-        }
-        let length = usize::from(kind);
-        let mut word = [0; WORD_BYTES];
-        let begin = WORD_BYTES.checked_sub(length).ok_or(CodecError::Shape(kind))?;
-        if length == ADDRESS_BYTES {
-            let place = rows.number(Column::WordAddress)?;
-            let addresses = &mut self.word_addresses;
-            let address = read_address(rows, addresses, place, Column::NewWordAddress)?;
-            word[begin..].copy_from_slice(address.as_slice());
-        } else {
-            word[begin..].copy_from_slice(rows.bytes(Column::Word, length)?);
-        }
-        Ok(word)
-    }
-}
-
-fn write_signature(out: &mut Writer, column: Column, signature: &Signature65) {
-    out.parity(signature.y_parity);
-    out.bytes(column, &signature.r);
-    out.bytes(column, &signature.s);
-}
-
-fn read_signature(rows: &mut Reader<'_>, column: Column) -> Result<Signature65, CodecError> {
-    let y_parity = rows.parity()?;
-    Ok(Signature65 { y_parity, r: rows.array(column)?, s: rows.array(column)? })
-}
-
-/// A number: its place among known ones, and itself if it is new.
-fn write_known(
-    out: &mut Writer,
-    known: &mut Dictionary<u128>,
-    (place, new): (Column, Column),
-    value: u128,
-) {
-    let index = known.place(value);
-    out.length(place, index);
-    if index == 0 {
-        out.number(new, value);
-    }
-}
-
-fn read_known(
-    rows: &mut Reader<'_>,
-    known: &mut Dictionary<u128>,
-    (place, new): (Column, Column),
-) -> Result<u128, CodecError> {
-    match rows.number(place)? {
-        0 => {
-            let value = rows.number(new)?;
-            known.add(value);
-            Ok(value)
-        }
-        index => known.get(index),
-    }
-}
-
-fn write_address(
-    out: &mut Writer,
-    (column, new): (Column, Column),
-    place: usize,
-    address: Address,
-) {
-    out.length(column, place);
-    if place == 0 {
-        out.bytes(new, address.as_slice());
-    }
-}
-
-fn read_address(
-    rows: &mut Reader<'_>,
-    known: &mut Dictionary<Address>,
-    place: usize,
-    new: Column,
-) -> Result<Address, CodecError> {
-    if place > 0 {
-        return known.get(place);
-    }
-    let address = Address::from(rows.array::<ADDRESS_BYTES>(new)?);
-    known.add(address);
-    Ok(address)
-}
-
-/// Most zeros that a number of 256 bits ends in, in decimal.
-const MAX_ZEROS: u8 = 77;
-
-/// A number as digits and zeros: amounts that people choose have few digits and many zeros.
-fn write_decimal(
-    out: &mut Writer,
-    (zeros, length, rest): (Column, Column, Column),
-    mut value: U256,
-) {
-    let ten = U256::from(10u8);
-    let mut count = 0u8;
-    while !value.is_zero() {
-        let (quotient, remainder) = value.div_rem(ten);
-        if !remainder.is_zero() {
-            break;
-        }
-        (value, count) = (quotient, count + 1);
-    }
-    out.byte(zeros, count);
-    let bytes = value.to_be_bytes_trimmed_vec();
-    out.byte(length, bytes.len() as u8);
-    out.bytes(rest, &bytes);
-}
-
-fn read_decimal(
-    rows: &mut Reader<'_>,
-    (zeros, length, rest): (Column, Column, Column),
-) -> Result<U256, CodecError> {
-    let count = rows.byte(zeros)?;
-    let length = rows.byte(length)?;
-    let bytes = rows.bytes(rest, length.into())?;
-    if count > MAX_ZEROS {
-        return Err(CodecError::Range);
-    }
-    U256::try_from_be_slice(bytes)
-        .and_then(|digits| digits.checked_mul(U256::from(10u8).pow(U256::from(count))))
-        .ok_or(CodecError::Range)
 }
