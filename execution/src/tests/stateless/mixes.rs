@@ -356,7 +356,8 @@ proptest! {
             bytes[at.index(encoded.len())] ^= change;
             prop_assert!(!fresh.along(&bytes));
         }
-        for change in MUTATIONS {
+        // A block of nothing but rubbish has an empty list.
+        for change in MUTATIONS.iter().filter(|_| !list.accounts().is_empty()) {
             let mut accounts = list.accounts().to_vec();
             let at = which.index(accounts.len());
             change(&mut accounts, at);
