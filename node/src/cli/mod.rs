@@ -12,6 +12,7 @@ pub mod gateway;
 pub mod inspect;
 pub mod l1;
 pub mod node;
+mod queued;
 pub mod replay_blocks;
 pub mod tx;
 pub mod witness;

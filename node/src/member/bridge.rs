@@ -1,6 +1,6 @@
 //! Answers about L1: where a height is posted, which withdrawals there are, and what proves them.
 
-use super::{Shared, documents::failed};
+use super::{MemberError, Shared, documents::failed};
 use crate::{
     rpc::api::ReadError,
     settlement::{book::Posted, outbox::WithdrawalRow, outputs::OutputRow, rows::PostedRow},
@@ -61,7 +61,11 @@ fn document(shared: &Shared, row: WithdrawalRow) -> Result<WithdrawalDocument, R
     let settlement = settlement(shared, row.height)?;
     let now_s = shared.outputs.seen().map_or(0, |newest| newest.timestamp_s);
     let output = match settlement {
-        Some(posted) => shared.outputs.covering(posted.batch, now_s).map_err(failed)?,
+        Some(posted) => {
+            let covering =
+                shared.outputs.covering(posted.batch, now_s, |row| may_be_right(shared, row));
+            covering.map_err(failed)?
+        }
         None => None,
     };
     Ok(WithdrawalDocument {
@@ -85,6 +89,13 @@ fn document(shared: &Shared, row: WithdrawalRow) -> Result<WithdrawalDocument, R
             proposer: output.proposer,
         }),
     })
+}
+
+/// Whether an output's root is the one that this node computed, or it has not got so far. What it can prove fits no
+/// other root, so to name such an output would keep those who ask from one that pays.
+fn may_be_right(shared: &Shared, row: &OutputRow) -> Result<bool, MemberError> {
+    let executed = shared.records.executed(row.last_height)?;
+    Ok(executed.is_none_or(|record| record.state_root() == row.output.state_root))
 }
 
 /// See [`NodeApi::proof`](crate::rpc::NodeApi::proof).

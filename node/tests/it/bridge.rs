@@ -1,200 +1,26 @@
 //! Ether to L2 and back, by the commands, the members and the contracts that people use.
 
-use crate::{
-    harness::BLINDFOLD,
-    settlement::{ETHER, Settled},
-};
+mod world;
+mod wrong;
+
+use crate::settlement::ETHER;
 use alloy_primitives::{Address, B256, U64, U256};
-use alloy_provider::{DynProvider, Provider as _};
-use blindfold_node::settlement::Contracts;
 use blindfold_sdk::{
-    ClientError, SigningKey,
-    rpc::{OutputState, PayerDocument, WithdrawalDocument, codes},
+    ClientError,
+    rpc::{OutputState, PayerDocument, codes},
 };
 use blindfold_settlement::{
     bindings::{Bridge, OutputOracle},
-    l1::{Dropped, Embedded, L1 as _, sending},
+    l1::{Dropped, L1 as _, sending},
     withdrawal::{OUTBOX, Withdrawal},
 };
 use serde_json::Value;
-use std::{
-    path::PathBuf,
-    process::Command,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread::{self, JoinHandle},
-    time::Duration,
-};
-
-/// The oracle's window: longer than the test, which puts L1's clock forward.
-const WINDOW_S: u64 = 7_200;
-/// The bond of an output and of its challenge, in wei.
-const BOND_WEI: u128 = ETHER / 10;
-
-/// Makes blocks on L1 beside those of its own clock, so that they are final sooner.
-struct Haste {
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Haste {
-    fn start(l1: Embedded) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let told = Arc::clone(&stop);
-        let thread = thread::spawn(move || {
-            while !told.load(Ordering::Relaxed) {
-                l1.mine(l1.head().timestamp_s + 1).expect("a block");
-                thread::sleep(Duration::from_millis(250));
-            }
-        });
-        Self { stop, thread: Some(thread) }
-    }
-}
-
-impl Drop for Haste {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        let _ = self.thread.take().map(JoinHandle::join);
-    }
-}
-
-/// How a command ended.
-struct Ended {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
-}
-
-impl Ended {
-    fn json(&self) -> Value {
-        serde_json::from_str(self.stdout.trim())
-            .unwrap_or_else(|_| panic!("{}\n{}", self.stdout, self.stderr))
-    }
-
-    fn expect(self, code: i32) -> Self {
-        assert_eq!(self.code, Some(code), "{}\n{}", self.stdout, self.stderr);
-        self
-    }
-}
-
-/// A network with a bridge, and somebody who uses it.
-struct World {
-    // Stops before the L1 that it mines does.
-    _haste: Haste,
-    settled: Settled,
-    folder: tempfile::TempDir,
-    user: SigningKey,
-    contracts: Contracts,
-}
-
-impl World {
-    fn start() -> Self {
-        let user = SigningKey::random([9; 32]);
-        let mut settled = Settled::prepare_with(
-            &[user.address()],
-            |params| {
-                params.output_window_s = WINDOW_S;
-                params.prove_window_s = 3_600;
-                params.output_bond_wei = U256::from(BOND_WEI);
-            },
-            |config| {
-                config.interval_s = 1;
-                config.takeover_s = 15;
-                config.output_interval_s = 1;
-            },
-        );
-        settled.network.run_all();
-        let l1 = settled.server.l1();
-        let contracts =
-            settled.runtime.block_on(Contracts::find(&l1, &settled.network.genesis)).unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        let world = Self { _haste: Haste::start(l1), settled, folder, user, contracts };
-        world.write_key("l1", &world.settled.deployer);
-        world.write_key("own", &world.user);
-        world
-    }
-
-    fn key_path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn write_key(&self, name: &str, key: &SigningKey) {
-        key.expose(|secret| std::fs::write(self.key_path(name), hex::encode(secret)).unwrap());
-    }
-
-    /// `blindfold bridge`, at a member's RPC, with the key file of this name.
-    fn bridge(&self, member: usize, key: &str, args: &[&str]) -> Ended {
-        let network = &self.settled.network;
-        let mut command = Command::new(BLINDFOLD);
-        command.arg("bridge").args(args).arg("--key-file").arg(self.key_path(key));
-        if args[0] != "withdraw" {
-            command.args(["--l1-rpc", &self.settled.server.url()]);
-        }
-        let output = command
-            .args(["--rpc", &format!("http://{}", network.config(member).rpc.listen)])
-            .args(["--genesis-hash", &network.genesis.hash().to_string()])
-            .output()
-            .unwrap();
-        Ended {
-            code: output.status.code(),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
-    }
-
-    fn l1(&self) -> Embedded {
-        self.settled.server.l1()
-    }
-
-    fn l1_balance(&self, address: Address) -> U256 {
-        self.settled
-            .runtime
-            .block_on(async { self.l1().provider().get_balance(address).await })
-            .unwrap()
-    }
-
-    fn withdrawal(&self, member: usize, index: u64) -> WithdrawalDocument {
-        let client = &self.settled.network.clients[member];
-        let asked = [U64::from(index)];
-        self.settled.network.until("a member knows a withdrawal", || {
-            client.request::<Option<_>>("sealed_getWithdrawal", asked).ok().flatten()
-        })
-    }
-
-    /// Waits until a member sees an output over a withdrawal.
-    fn until_proposed(&self, member: usize, index: u64) -> WithdrawalDocument {
-        self.settled.network.until("an output is proposed", || {
-            Some(self.withdrawal(member, index)).filter(|document| document.output.is_some())
-        })
-    }
-
-    fn oracle(&self) -> OutputOracle::OutputOracleInstance<DynProvider> {
-        OutputOracle::new(self.contracts.oracle, self.l1().provider())
-    }
-
-    fn owed(&self, account: Address) -> U256 {
-        self.settled.runtime.block_on(async { self.oracle().owed(account).call().await }).unwrap()
-    }
-
-    fn output_status(&self, batch: u64) -> u8 {
-        let output =
-            self.settled.runtime.block_on(async { self.oracle().outputOf(batch).call().await });
-        output.unwrap().status
-    }
-
-    fn members(&self) -> Vec<Address> {
-        self.settled.network.genesis.committee.members.iter().map(|member| member.signer).collect()
-    }
-}
-
-/// In the oracle's words.
-const PROVEN: u8 = 3;
+use std::time::Duration;
+use world::{BOND_WEI, PROVEN, WINDOW_S, World};
 
 #[test]
 fn ether_goes_to_l2_and_comes_back() {
-    let mut world = World::start();
+    let mut world = World::start(|_| {});
     let [saver, payer, to] = [0xd1, 0xd2, 0xcc].map(Address::repeat_byte);
 
     // In: to a balance, and to an escrow.
@@ -240,7 +66,7 @@ fn ether_goes_to_l2_and_comes_back() {
     // Final: it is paid, once, and whoever proposed has its bond back.
     let proposed = world.until_proposed(other, 0).output.unwrap();
     assert_eq!(proposed.state, OutputState::Proposed);
-    world.l1().mine(world.l1().head().timestamp_s + WINDOW_S + 1).unwrap();
+    world.mine(WINDOW_S + 1);
     let claimed = world.bridge(other, "l1", &["claim", "0", "--wait", "--json"]).expect(0).json();
     assert_eq!(claimed["claimed"], 1, "{claimed}");
     assert_eq!(world.l1_balance(to), U256::from(ETHER / 2));

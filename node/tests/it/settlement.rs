@@ -21,7 +21,7 @@ use blindfold_sdk::{
 use blindfold_settlement::{
     deploy::{self, DeploymentPlan, Funding, L1Params},
     derive::{ChainRules, DerivedHeight, InboxChecked, Start, derive},
-    l1::{Dropped, SharedL1, conformance},
+    l1::{Dropped, Embedded, SharedL1, conformance},
 };
 use std::{process::Command, sync::Arc, time::Duration};
 use tokio::runtime::Runtime;
@@ -77,20 +77,38 @@ impl Settled {
         change_params: impl FnOnce(&mut L1Params),
         change_config: impl Fn(&mut SettlementConfig),
     ) -> Self {
+        let (runtime, server, deployer) = Self::serve(Some(Duration::from_secs(1)));
+        Self::on(runtime, server, deployer, funded, change_params, change_config)
+    }
+
+    /// As `prepare_with`, on an L1 that makes no blocks by itself: `miner` begins with that, since the deployment waits
+    /// for them.
+    pub fn prepare_mined<M>(
+        funded: &[Address],
+        change_params: impl FnOnce(&mut L1Params),
+        change_config: impl Fn(&mut SettlementConfig),
+        miner: impl FnOnce(Embedded) -> M,
+    ) -> (Self, M) {
+        let (runtime, server, deployer) = Self::serve(None);
+        let miner = miner(server.l1());
+        (Self::on(runtime, server, deployer, funded, change_params, change_config), miner)
+    }
+
+    fn serve(block_time: Option<Duration>) -> (Runtime, L1Server, SigningKey) {
         let runtime = runtime();
         let deployer = SigningKey::random([0xd; 32]);
         let server = runtime
             .block_on(L1Server::start(L1ServerConfig {
                 listen: ([127, 0, 0, 1], 0).into(),
                 chain_id: 31_337,
-                block_time: Some(Duration::from_secs(1)),
+                block_time,
                 data_dir: None,
                 genesis_timestamp_s: None,
                 alloc: vec![(deployer.address(), U256::from(1_000_000 * ETHER))],
                 admin: false,
             }))
             .unwrap();
-        Self::on(runtime, server, deployer, funded, change_params, change_config)
+        (runtime, server, deployer)
     }
 }
 

@@ -241,7 +241,7 @@ pub struct WithdrawalDocument {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settlement: Option<SettlementDocument>,
     /// The output to claim it against: a final one if there is any, else the one that becomes so first; absent as long
-    /// as there is none.
+    /// as there is none. One with another state root than the node computed is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<OutputDocument>,
 }

@@ -1,10 +1,8 @@
 //! `blindfold bridge deposit`: ether from L1, through the queue that no leader can pass over.
 
 use super::{Sides, SidesArgs, l1_key};
-use crate::cli::tx::parse_amount;
-use alloy_network::ReceiptResponse as _;
-use alloy_primitives::{Address, B256, U64, U256};
-use alloy_sol_types::SolEvent as _;
+use crate::cli::{queued::Queued, tx::parse_amount};
+use alloy_primitives::{Address, U64, U256};
 use blindfold_sdk::{
     Client, SigningKey,
     rpc::{ForcedStatus, HeightDocument},
@@ -49,13 +47,6 @@ pub struct DepositArgs {
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
-}
-
-/// What L1 made of it.
-struct Queued {
-    index: u64,
-    transaction: B256,
-    block: u64,
 }
 
 /// What L2 made of it.
@@ -117,8 +108,7 @@ pub(super) fn run(args: &DepositArgs) -> Result<ExitCode> {
 }
 
 async fn queue(sides: &Sides, key: &SigningKey, to: Address, args: &DepositArgs) -> Result<Queued> {
-    let address = sides.contracts.bridge;
-    let bridge = Bridge::new(address, sending(sides.l1.as_ref(), key));
+    let bridge = Bridge::new(sides.contracts.bridge, sending(sides.l1.as_ref(), key));
     let refused = || {
         format!(
             "L1 refused; does {} have {} wei and some for gas there?",
@@ -130,24 +120,7 @@ async fn queue(sides: &Sides, key: &SigningKey, to: Address, args: &DepositArgs)
         true => bridge.depositToEscrow(to).value(args.amount).send().await,
         false => bridge.depositToBalance(to).value(args.amount).send().await,
     };
-    let sent = sent.wrap_err_with(refused)?;
-    let transaction = *sent.tx_hash();
-    let receipt = sent
-        .get_receipt()
-        .await
-        .wrap_err_with(|| format!("sent to L1 as {transaction}, its end there is unknown"))?;
-    ensure!(receipt.status(), "the bridge refused the deposit, in L1 transaction {transaction}");
-    let event = receipt
-        .logs()
-        .iter()
-        .filter(|log| log.address() == address)
-        .find_map(|log| Bridge::Deposited::decode_log(&log.inner).ok())
-        .ok_or_eyre("L1 took the transaction without a deposit")?;
-    Ok(Queued {
-        index: event.forcedIndex,
-        transaction,
-        block: receipt.block_number().unwrap_or_default(),
-    })
+    Queued::by(sent.wrap_err_with(refused)?, sides.contracts.queue, "the deposit").await
 }
 
 /// Reads heights above `height` until one has consumed the item.

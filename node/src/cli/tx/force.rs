@@ -5,17 +5,16 @@
 
 use super::{InnerArgs, NodeArgs, connect, describe, prepare, prepare_plain, read_key};
 use crate::{
+    cli::queued::Queued,
     config::SettlementConfig,
     settlement::{self, Contracts},
 };
-use alloy_network::ReceiptResponse as _;
 use alloy_primitives::{B256, Bytes};
-use alloy_sol_types::SolEvent as _;
 use blindfold_sdk::{Client, SigningKey, TxStatus};
 use blindfold_settlement::{bindings::ForcedQueue, l1::sending};
 use blindfold_wire::forced::{ForcedKind, MAX_FORCED_DATA_BYTES};
 use clap::Args;
-use eyre::{Context as _, OptionExt as _, Result, ensure};
+use eyre::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use std::{
     path::PathBuf,
@@ -49,13 +48,6 @@ pub struct ForceArgs {
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
-}
-
-/// What L1 made of it.
-struct Queued {
-    index: u64,
-    transaction: B256,
-    block: u64,
 }
 
 /// Runs `tx force`. Exit code 0: executed with success, or queued with `--no-wait`; 1: it ended otherwise.
@@ -113,23 +105,7 @@ async fn queue(
     let sent = queue.force(kind as u8, data).value(fee).send().await.wrap_err_with(|| {
         format!("L1 refused; does {} have the fee of {fee} wei?", key.address())
     })?;
-    let receipt = sent.get_receipt().await.wrap_err("sent to L1, its end there is unknown")?;
-    ensure!(
-        receipt.status(),
-        "the queue refused the item, in L1 transaction {}",
-        receipt.transaction_hash()
-    );
-    let event = receipt
-        .logs()
-        .iter()
-        .filter(|log| log.address() == contracts.queue)
-        .find_map(|log| ForcedQueue::Forced::decode_log(&log.inner).ok())
-        .ok_or_eyre("L1 took the transaction without putting the item into the queue")?;
-    Ok(Queued {
-        index: event.index,
-        transaction: receipt.transaction_hash(),
-        block: receipt.block_number().unwrap_or_default(),
-    })
+    Queued::by(sent, contracts.queue, "the item").await
 }
 
 /// Waits for the end on the L2: of an envelope by its id, of a plain transaction by its receipt.

@@ -246,11 +246,16 @@ impl OutputBook {
     }
 
     /// The output that proves what batch `index` holds: one that is final in an L1 block of time `now_s` if there is
-    /// any, else the one that becomes so first.
+    /// any, else the one that becomes so first. Outputs that are not `right` are passed over, final ones too.
     ///
     /// # Errors
-    /// If the database fails or is damaged.
-    pub fn covering(&self, index: u64, now_s: u64) -> Result<Option<OutputRow>, MemberError> {
+    /// If the database fails or is damaged, or `right` fails.
+    pub fn covering(
+        &self,
+        index: u64,
+        now_s: u64,
+        right: impl Fn(&OutputRow) -> Result<bool, MemberError>,
+    ) -> Result<Option<OutputRow>, MemberError> {
         let mut rows = Rows::new();
         for (_, bytes) in self.store.range(Family::Outputs, &index.to_be_bytes(), MAX_LOOKED_AT)? {
             let row = decode(&bytes)?;
@@ -264,7 +269,14 @@ impl OutputBook {
             OutputStatus::Challenged => (2, row.output.deadline_s),
             _ => (1, row.output.deadline_s),
         };
-        Ok(rows.into_values().flatten().min_by_key(rank))
+        let mut rows: Vec<_> = rows.into_values().flatten().collect();
+        rows.sort_by_key(rank);
+        for row in rows {
+            if right(&row)? {
+                return Ok(Some(row));
+            }
+        }
+        Ok(None)
     }
 }
 
@@ -368,8 +380,10 @@ mod tests {
     #[test]
     fn the_best_output_for_a_height_is_found() {
         let (_folder, _, book, outputs) = books();
-        let found =
-            |index, now_s| outputs.covering(index, now_s).unwrap().map(|row| row.output.index);
+        let found = |index, now_s| {
+            let row = outputs.covering(index, now_s, |_| Ok(true)).unwrap();
+            row.map(|row| row.output.index)
+        };
         assert_eq!(found(1, 0), None);
         outputs.settle(&book, &[proposed(1), challenged(1), proposed(2)]).unwrap();
         outputs.see(&book, &[proposed(3)], block(1)).unwrap();
@@ -379,5 +393,25 @@ mod tests {
         outputs.see(&book, &[proposed(3), OutputEvent::Settled { index: 3 }], block(2)).unwrap();
         assert_eq!(found(1, 0), Some(3), "final before its time: it was proven");
         assert_eq!(found(1, 2_501), Some(2));
+    }
+
+    #[test]
+    fn a_wrong_output_hides_no_right_one() {
+        let (_folder, _, book, outputs) = books();
+        let found = |wrong: &[u64], now_s| {
+            let right = |row: &OutputRow| Ok(!wrong.contains(&row.output.index));
+            outputs.covering(1, now_s, right).unwrap().map(|row| row.output.index)
+        };
+        outputs.settle(&book, &[proposed(1), proposed(2)]).unwrap();
+        outputs.see(&book, &[proposed(3)], block(1)).unwrap();
+        // 1 comes first, and is final after 1,500, unchallenged: no claim against it would fit.
+        for now_s in [0, 1_501, 9_999] {
+            assert_eq!(found(&[], now_s), Some(1));
+            assert_eq!(found(&[1], now_s), Some(2));
+            assert_eq!(found(&[1, 2], now_s), Some(3));
+            assert_eq!(found(&[1, 2, 3], now_s), None);
+        }
+        let failed = outputs.covering(1, 0, |_| Err(MemberError::Damaged("executed block")));
+        assert!(matches!(failed, Err(MemberError::Damaged(_))));
     }
 }

@@ -52,6 +52,32 @@ pub struct Errand {
     pub gas_limit: u64,
 }
 
+/// Outputs that were not settled at the last look, by batch, with what was thought of them and of which root: a reorg
+/// can bring another batch with the same number.
+#[derive(Debug, Default)]
+struct Judgements(BTreeMap<u64, (B256, Judgement)>);
+
+impl Judgements {
+    /// What was thought of an output. All but the unknown stays as it is.
+    fn of(&self, output: &Output) -> Option<Judgement> {
+        match self.0.get(&output.index) {
+            Some((_, Judgement::Unknown)) | None => None,
+            Some((root, judgement)) => (*root == output.state_root).then_some(*judgement),
+        }
+    }
+
+    fn note(&mut self, output: &Output, judgement: Judgement) {
+        self.0.insert(output.index, (output.state_root, judgement));
+    }
+
+    /// Forgets those that are not among `rows` any more. Says whether there were any.
+    fn keep(&mut self, rows: &[OutputRow]) -> bool {
+        let before = self.0.len();
+        self.0.retain(|index, _| rows.iter().any(|row| row.output.index == *index));
+        self.0.len() < before
+    }
+}
+
 /// This member's part in outputs.
 pub struct Outputs {
     shared: Arc<Shared>,
@@ -60,8 +86,7 @@ pub struct Outputs {
     own: Address,
     seat: u32,
     policy: OutputPolicy,
-    /// Outputs that were not settled at the last look, by batch, and what was thought of them.
-    judged: BTreeMap<u64, Judgement>,
+    judged: Judgements,
     /// When it is next looked at what the oracle owes.
     owed_at_s: u64,
     /// Whether the log says already that there is too little for a bond.
@@ -86,7 +111,7 @@ impl Outputs {
                 output_window_s: contracts.output_window_s,
                 prove_window_s: contracts.prove_window_s,
             },
-            judged: BTreeMap::new(),
+            judged: Judgements::default(),
             owed_at_s: 0,
             is_poor: false,
             shared,
@@ -157,27 +182,23 @@ impl Outputs {
     /// Outputs that are not settled, with what this member thinks of them.
     fn judged_outputs(&mut self) -> Result<Vec<(Output, Judgement)>, MemberError> {
         let rows = self.shared.outputs.unsettled();
-        let before = self.judged.len();
-        self.judged.retain(|index, _| rows.iter().any(|row| row.output.index == *index));
-        if self.judged.len() < before {
+        if self.judged.keep(&rows) {
             // An output ended, whoever ended it: its bonds are owed to somebody.
             self.owed_at_s = 0;
         }
         rows.into_iter()
             .map(|row| {
-                let index = row.output.index;
-                // All but the unknown stays as it is.
-                match self.judged.get(&index) {
-                    None | Some(Judgement::Unknown) => {}
-                    Some(judgement) => return Ok((row.output, *judgement)),
+                if let Some(judgement) = self.judged.of(&row.output) {
+                    return Ok((row.output, judgement));
                 }
                 let judgement = self.judge(row.last_height, row.output.state_root)?;
                 if judgement == Judgement::Wrong {
-                    warn!(target: "blindfold::settlement", batch = index, proposer = %row.output.proposer,
+                    let Output { index, proposer, .. } = row.output;
+                    warn!(target: "blindfold::settlement", batch = index, %proposer,
                         "an output has another state root than this node computed and a quorum certified");
                     metrics::output("wrong");
                 }
-                self.judged.insert(index, judgement);
+                self.judged.note(&row.output, judgement);
                 Ok((row.output, judgement))
             })
             .collect()
@@ -186,8 +207,8 @@ impl Outputs {
     /// The newest output that is not wrong.
     fn last_standing(&self) -> Result<Option<OutputRow>, MemberError> {
         for row in self.shared.outputs.newest()? {
-            let judgement = match self.judged.get(&row.output.index) {
-                Some(judgement) => *judgement,
+            let judgement = match self.judged.of(&row.output) {
+                Some(judgement) => judgement,
                 None => self.judge(row.last_height, row.output.state_root)?,
             };
             if judgement != Judgement::Wrong {
@@ -352,5 +373,44 @@ impl Outputs {
         }
         self.is_poor = poor;
         Ok(!poor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use blindfold_settlement::outputs::OutputStatus;
+
+    fn row(index: u64, root: u8) -> OutputRow {
+        let output = Output {
+            index,
+            state_root: B256::repeat_byte(root),
+            proposer: Address::ZERO,
+            proposed_at_s: 0,
+            deadline_s: 9,
+            status: OutputStatus::Proposed,
+            challenger: Address::ZERO,
+        };
+        OutputRow { output, last_height: 10 * index }
+    }
+
+    #[test]
+    fn a_judgement_is_of_one_root_and_kept_while_its_output_is_open() {
+        let mut judged = Judgements::default();
+        let [right, unknown] = [row(1, 7), row(2, 7)];
+        assert_eq!(judged.of(&right.output), None);
+        judged.note(&right.output, Judgement::Right);
+        judged.note(&unknown.output, Judgement::Unknown);
+        assert_eq!(judged.of(&right.output), Some(Judgement::Right));
+        assert_eq!(judged.of(&unknown.output), None, "it is judged anew");
+        // A reorg between two looks: another batch 1, with another root.
+        let other = row(1, 8);
+        assert_eq!(judged.of(&other.output), None);
+        assert!(!judged.keep(&[other, unknown]), "no output ended");
+        judged.note(&other.output, Judgement::Wrong);
+        assert_eq!(judged.of(&other.output), Some(Judgement::Wrong));
+        assert_eq!(judged.of(&right.output), None);
+        assert!(judged.keep(&[unknown]));
+        assert_eq!(judged.of(&other.output), None);
     }
 }
