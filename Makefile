@@ -68,7 +68,7 @@ endif
 .PHONY: test-slow
 test-slow: ## the same with slow tests, 2,048 cases per property that sets no count of its own, and test-machine
 ifeq ($(NEXTEST),yes)
-	@$(ENV) PROPTEST_CASES=2048 cargo nextest run --locked --workspace --run-ignored all -E 'not test(/^machine::/)'
+	@$(ENV) PROPTEST_CASES=2048 cargo nextest run --locked --workspace --profile slow --run-ignored all -E 'not test(/^machine::/)'
 else
 	@$(ENV) PROPTEST_CASES=2048 cargo test --locked --workspace --lib --bins --tests --no-fail-fast -- --include-ignored --skip machine::
 endif
