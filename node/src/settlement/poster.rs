@@ -11,7 +11,7 @@ use super::{
     drafts::{Built, consuming, draft},
     outputs::{Errand, Outputs},
     rows::PendingRow,
-    sending::{CALL_GAS, cancelled, gas_limit, sign},
+    sending::{CALL_GAS, SealedBlobs, cancelled, gas_limit, sign},
     transport,
 };
 use crate::{
@@ -69,6 +69,7 @@ pub struct Poster {
     /// Open challenges of this member's batches when it last looked.
     against_us: usize,
     signer: L1Signer,
+    sealed: SealedBlobs,
     key: SigningKey,
     seat: u32,
     policy: Policy,
@@ -144,6 +145,7 @@ impl Poster {
             claim_above_wei: U256::from(config.claim_above_wei),
             poll: Duration::from_millis(config.poll_ms),
             signer: L1Signer::new(key.clone()),
+            sealed: SealedBlobs::default(),
             key,
             waiting: None,
             claim_at_s: 0,
@@ -490,9 +492,10 @@ impl Poster {
     /// Signs, stores with fsync, and only then sends.
     async fn send(&self, mut row: PendingRow) -> Result<(), SettlementError> {
         let (signer, chain_id) = (self.signer.clone(), self.l1.chain_id());
-        let (signing, started) = (row.clone(), Instant::now());
+        let (signing, sealed, started) = (row.clone(), self.sealed.clone(), Instant::now());
         // Commitments to blobs take a good part of a second.
-        let signed = tokio::task::spawn_blocking(move || sign(&signer, chain_id, &signing)).await;
+        let signed =
+            tokio::task::spawn_blocking(move || sign(&signer, chain_id, &signing, &sealed)).await;
         let Ok(signed) = signed else {
             return Err(SettlementError::Unusable("nothing: a worker died"));
         };

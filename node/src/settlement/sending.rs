@@ -2,7 +2,7 @@
 
 use super::{SettlementError, rows::PendingRow};
 use alloy_consensus::{SignableTransaction as _, TxEip1559, TxEip4844, TxEip4844WithSidecar};
-use alloy_eips::eip2718::Encodable2718 as _;
+use alloy_eips::{eip2718::Encodable2718 as _, eip7594::BlobTransactionSidecarEip7594};
 use alloy_network::TxSignerSync as _;
 use alloy_primitives::{Address, B256, Bytes, TxKind, U256};
 use blindfold_settlement::{
@@ -10,6 +10,8 @@ use blindfold_settlement::{
     l1::{L1Signer, seal_blobs},
     poster::{Bid, Purpose, Sent},
 };
+use parking_lot::Mutex;
+use std::sync::Arc;
 
 /// Gas of a call of the inbox beside its data, about: the pairing, the proof, the storage. The dearest is `postBatch`.
 pub(super) const CALL_GAS: u64 = 450_000;
@@ -43,11 +45,32 @@ pub(super) fn gas_limit(call: &[u8]) -> u64 {
     used.saturating_add(used / 2).min(MAX_TRANSACTION_GAS)
 }
 
+/// The last blobs that were sealed. A batch is signed anew for each offer, with the same blobs, whose proofs take a good
+/// part of a second.
+#[derive(Clone, Default)]
+pub(super) struct SealedBlobs(Arc<Mutex<Option<(Bytes, BlobTransactionSidecarEip7594)>>>);
+
+impl SealedBlobs {
+    /// The blobs that hold `data`, with their commitments and proofs. Blocks for as long as these take.
+    fn of(&self, data: &Bytes) -> Result<BlobTransactionSidecarEip7594, SettlementError> {
+        let mut last = self.0.lock();
+        if let Some((sealed, sidecar)) = &*last
+            && sealed == data
+        {
+            return Ok(sidecar.clone());
+        }
+        let sidecar = seal_blobs(blobs::pack(data)?)?;
+        *last = Some((data.clone(), sidecar.clone()));
+        Ok(sidecar)
+    }
+}
+
 /// The signed transaction in the form that the network takes, and its hash.
 pub(super) fn sign(
     signer: &L1Signer,
     chain_id: u64,
     row: &PendingRow,
+    sealed: &SealedBlobs,
 ) -> Result<(B256, Bytes), SettlementError> {
     let bid = row.sent.bid;
     let unsigned = |_| SettlementError::Unusable("nothing: the key does not sign");
@@ -67,7 +90,7 @@ pub(super) fn sign(
         let signed = tx.into_signed(signature);
         Ok((*signed.hash(), signed.encoded_2718().into()))
     } else {
-        let sidecar = seal_blobs(blobs::pack(&row.blob_data)?)?;
+        let sidecar = sealed.of(&row.blob_data)?;
         let mut tx = TxEip4844 {
             chain_id,
             nonce: row.sent.nonce,
@@ -84,5 +107,23 @@ pub(super) fn sign(
         let signature = signer.sign_transaction_sync(&mut tx).map_err(unsigned)?;
         let signed = TxEip4844WithSidecar { tx, sidecar }.into_signed(signature);
         Ok((*signed.hash(), signed.encoded_2718().into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blobs_are_sealed_once_and_are_those_of_the_data() {
+        let sealed = SealedBlobs::default();
+        let [first, second] = [1, 2].map(|byte| Bytes::from(vec![byte; 300]));
+        let fresh = |data: &Bytes| seal_blobs(blobs::pack(data).unwrap()).unwrap();
+        for data in [&first, &first, &second, &first] {
+            assert_eq!(sealed.of(data).unwrap(), fresh(data));
+        }
+        // Whatever lies there for these bytes is taken as it is.
+        *sealed.0.lock() = Some((first.clone(), fresh(&second)));
+        assert_eq!(sealed.of(&first).unwrap(), fresh(&second));
     }
 }
