@@ -178,7 +178,9 @@ mod tests {
         let set = OpeningSet { height: 9, commitment: B256::repeat_byte(1), openings };
         let message = ShareMessage::openings(&set.encode());
         assert_eq!(message, ShareMessage::Openings(set.clone()).encode());
-        assert!(matches!(ShareMessage::decode(&message), Ok(ShareMessage::Openings(read)) if read == set));
+        assert!(
+            matches!(ShareMessage::decode(&message), Ok(ShareMessage::Openings(read)) if read == set)
+        );
     }
 
     #[test]

@@ -144,6 +144,11 @@ impl Records {
         })
     }
 
+    /// The openings of a height, as they are stored and served.
+    pub fn opening_bytes(&self, height: u64) -> Result<Option<Vec<u8>>, MemberError> {
+        Ok(self.store.get(Family::Openings, &height.to_be_bytes())?)
+    }
+
     /// Stores the openings of a height: the encoding of an [`OpeningSet`].
     pub fn store_openings(
         &self,
