@@ -226,8 +226,8 @@ impl Member {
         let (requests, waiting) = pipeline::Requests::new(peers.len());
         // A thread of its own: reads for peers must not delay final heights, nor take a worker from them.
         tasks.push(context.child("requests").dedicated().spawn({
-            let (shared, sender) = (Arc::clone(&shared), shares.0.clone());
-            move |context| pipeline::serve(context, shared, sender, waiting)
+            let (shared, ends) = (Arc::clone(&shared), (shares.0.clone(), blocker.clone()));
+            move |context| pipeline::serve(context, shared, ends, waiting)
         }));
         let pipeline = pipeline::Pipeline::new(
             context.child("pipeline_work"),

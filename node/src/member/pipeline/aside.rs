@@ -1,13 +1,15 @@
-//! What peers ask for, dealt with beside the loop: the loop decides what to answer, a thread of its own reads,
-//! encodes and sends it.
+//! What peers ask for and accuse others of, dealt with beside the loop: the loop decides what to answer, a thread of
+//! its own reads, encodes and sends it, and verifies evidence.
 //!
 //! ```text
 //!  loop ─▶ Requests: places per member, places of all followers ─▶ thread ─▶ quota? ─▶ read ─▶ send
-//!              │ no place: dropped                                    │ none, or its outbox is full: dropped
+//!              │ no place: dropped                               │      │ none, or its outbox is full: dropped
+//!                                                                └─▶ evidence ─▶ kept, or its sender blocked
 //! ```
 //!
 //! What is dropped is counted; the asker asks another member, or again. Members go first. Nothing is read for a
-//! peer that nothing can be sent to.
+//! peer that nothing can be sent to. Evidence that is dropped is told by others, too: all who see an offence
+//! tell all.
 
 use crate::{
     member::{
@@ -20,13 +22,13 @@ use crate::{
     metrics,
 };
 use blindfold_ordering::engine::Identity;
-use blindfold_wire::bundle::ShareBundle;
+use blindfold_wire::{bundle::ShareBundle, evidence::Evidence};
 use commonware_actor::{Feedback, Unreliable};
-use commonware_p2p::{CheckedSender as _, Recipients, Sender};
+use commonware_p2p::{Blocker, CheckedSender as _, Recipients, Sender};
 use commonware_runtime::Clock;
 use std::{collections::BTreeMap, sync::Arc};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tracing::error;
+use tracing::{error, warn};
 
 /// Requests of one member that wait: twice what an honest one asks for at a time.
 const MEMBER_PLACES: usize = 2 * ASKED_PER_PEER;
@@ -43,6 +45,8 @@ pub(super) enum Asked {
     Openings(u64),
     /// Send our shares.
     Bundle(Arc<ShareBundle>),
+    /// Verify this, and keep it.
+    Evidence(Box<Evidence>),
 }
 
 #[derive(Debug)]
@@ -102,12 +106,16 @@ impl Waiting {
 }
 
 /// Deals with requests until the loop is gone or the database fails.
-pub async fn serve<E: Clock, X: Sender<PublicKey = Identity>>(
+pub async fn serve<E, X, B>(
     context: E,
     shared: Arc<Shared>,
-    sender: X,
+    (sender, mut blocker): (X, B),
     mut waiting: Waiting,
-) {
+) where
+    E: Clock,
+    X: Sender<PublicKey = Identity>,
+    B: Blocker<PublicKey = Identity>,
+{
     let mut answers = Answers::new(sender);
     while let Some(Request { peer, asked, _place }) = waiting.next().await {
         let read = |height, with_list| Stored::read(&shared.records, height, with_list);
@@ -115,6 +123,13 @@ pub async fn serve<E: Clock, X: Sender<PublicKey = Identity>>(
         let answered = match asked {
             Asked::Openings(height) => answers.openings(peer, height, now_ms, read),
             Asked::Bundle(bundle) => answers.bundle(peer, &bundle, now_ms),
+            Asked::Evidence(evidence) => {
+                if !shared.keep_evidence(&evidence) {
+                    warn!(target: "blindfold::committee", %peer, "false evidence; blocking the peer");
+                    blocker.block(peer);
+                }
+                Ok(())
+            }
         };
         if let Err(reason) = answered {
             error!(target: "blindfold::committee", %reason, "peers are not answered any more");

@@ -79,7 +79,7 @@ where
                 Ok(())
             }
             ShareMessage::Evidence(evidence) => {
-                self.on_evidence(peer, &evidence);
+                self.on_evidence(peer, evidence);
                 Ok(())
             }
         }
@@ -115,7 +115,6 @@ where
     /// Answers a peer that misses a height: with its openings, now or once there are some. A member
     /// meanwhile gets our bundle; a follower, which collects none, does not.
     fn answer(&mut self, peer: Identity, height: u64) {
-        let number = self.number(&peer);
         // What is in neither has no openings stored.
         let asked = if height < self.next_to_execute || self.opened.contains_key(&height) {
             Asked::Openings(height)
@@ -123,18 +122,23 @@ where
             let opened_height = self.shared.chain.progress().opened_height;
             self.parked.park(height, opened_height, peer.clone());
             let own = self.open.get(&height).and_then(|open| open.own.as_ref());
-            let Some(own) = own.filter(|_| number.is_some()) else { return };
+            let Some(own) = own.filter(|_| self.number(&peer).is_some()) else { return };
             Asked::Bundle(Arc::clone(own))
         };
-        if !self.requests.put(peer, number, asked) {
-            metrics::request_dropped("busy");
+        self.request(peer, asked);
+    }
+
+    /// Has evidence verified, unless there is enough against that member.
+    fn on_evidence(&self, peer: Identity, evidence: Box<Evidence>) {
+        if self.shared.has_evidence_room(&evidence) {
+            self.request(peer, Asked::Evidence(evidence));
         }
     }
 
-    fn on_evidence(&mut self, peer: Identity, evidence: &Evidence) {
-        if !self.shared.keep_evidence(evidence) {
-            warn!(target: "blindfold::committee", %peer, "false evidence; blocking the peer");
-            self.blocker.block(peer);
+    fn request(&self, peer: Identity, asked: Asked) {
+        let number = self.number(&peer);
+        if !self.requests.put(peer, number, asked) {
+            metrics::request_dropped("busy");
         }
     }
 
