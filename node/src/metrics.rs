@@ -57,6 +57,8 @@ pub const HINTS: &str = "blindfold_access_lists_total";
 pub const RECHECKS: &str = "blindfold_execution_rechecks_total";
 /// Alarm: heights that came out different when they were executed again.
 pub const MISMATCHES: &str = "blindfold_execution_mismatches_total";
+/// Peers' requests and evidence that were dropped (label `reason`: busy, quota, outbox).
+pub const REQUESTS_DROPPED: &str = "blindfold_sync_requests_dropped_total";
 /// RPC calls (labels `method`, `outcome`: ok, error).
 pub const RPC_CALLS: &str = "blindfold_rpc_calls_total";
 /// TCP connections that found no place.
@@ -205,6 +207,12 @@ pub fn hint(worth: &'static str) {
     counter!(HINTS, "worth" => worth).increment(1);
 }
 
+/// Counts a peer's request that is not answered, or evidence that is not looked at: too many of that peer wait (busy),
+/// it was sent too much lately (quota), or it does not take what it is sent (outbox).
+pub fn request_dropped(reason: &'static str) {
+    counter!(REQUESTS_DROPPED, "reason" => reason).increment(1);
+}
+
 /// Counts a height that was executed again.
 pub fn recheck(outcome: &'static str) {
     counter!(RECHECKS, "outcome" => outcome).increment(1);
@@ -242,6 +250,7 @@ fn describe() {
     describe_counter!(FORCED, "Forced items of executed heights, by kind and outcome.");
     describe_counter!(EVIDENCE, "Evidence found, by kind.");
     describe_counter!(HINTS, "Access lists that peers gave with openings, by worth.");
+    describe_counter!(REQUESTS_DROPPED, "Requests and evidence of peers dropped, by reason.");
     describe_counter!(RECHECKS, "Heights executed again on their witness, by outcome.");
     describe_counter!(MISMATCHES, "Alarm: heights that came out different when executed again.");
     // An alarm that never rang is 0, not absent.

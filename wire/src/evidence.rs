@@ -114,6 +114,16 @@ impl Evidence {
         }
     }
 
+    /// Index of the member that it says it convicts, if it says so. Nothing is verified: whoever made it up names
+    /// whom they like. An equivocation names its signer by the signatures alone.
+    pub fn accused(&self) -> Option<u32> {
+        match self {
+            Self::Equivocation { .. } => None,
+            Self::DoubleRelease { first, .. } => Some(first.header.member),
+            Self::BadShare(bad) => Some(bad.bundle.header.member),
+        }
+    }
+
     /// Name of the offence: `equivocation`, `double_release` or `bad_share`.
     pub fn offence(&self) -> &'static str {
         match self {

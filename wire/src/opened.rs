@@ -7,6 +7,7 @@ use crate::{
     certified::Certified,
     checked::CheckedEnvelope,
     commitment::{OrderCommitment, opening_root, order_root},
+    opening::encode_opening_set,
 };
 
 /// Why envelopes and openings do not make up a certified height.
@@ -84,6 +85,12 @@ impl OpenedBatch {
     /// The height.
     pub fn height(&self) -> u64 {
         self.certified.get().height
+    }
+
+    /// The canonical bytes of the height's [`OpeningSet`](crate::OpeningSet), without a copy of the openings.
+    pub fn encode_opening_set(&self) -> Vec<u8> {
+        let openings = self.items.iter().map(|item| &item.opening);
+        encode_opening_set(self.height(), self.certified.digest(), openings)
     }
 
     /// Merkle root over the openings.

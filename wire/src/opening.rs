@@ -55,6 +55,19 @@ pub fn opening_hash(opening: &Opening) -> B256 {
     keccak256(encode_opening(opening))
 }
 
+/// The canonical bytes of an [`OpeningSet`] of these parts.
+pub(crate) fn encode_opening_set<'a>(
+    height: u64,
+    commitment: B256,
+    openings: impl IntoIterator<Item = &'a Opening>,
+) -> Vec<u8> {
+    let mut list = ListWriter::new();
+    for opening in openings {
+        list.raw(&encode_opening(opening));
+    }
+    ListWriter::new().int(height).bytes(commitment.as_slice()).raw(&list.finish()).finish()
+}
+
 /// All openings of one height, as members serve them. Nothing in it is verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpeningSet {
@@ -69,15 +82,7 @@ pub struct OpeningSet {
 impl OpeningSet {
     /// RLP `[height, commitment, [opening…]]`.
     pub fn encode(&self) -> Vec<u8> {
-        let mut openings = ListWriter::new();
-        for opening in &self.openings {
-            openings.raw(&encode_opening(opening));
-        }
-        ListWriter::new()
-            .int(self.height)
-            .bytes(self.commitment.as_slice())
-            .raw(&openings.finish())
-            .finish()
+        encode_opening_set(self.height, self.commitment, &self.openings)
     }
 
     /// Reads canonical bytes.

@@ -57,6 +57,11 @@ pub enum ShareMessage {
 }
 
 impl ShareMessage {
+    /// The message [`Openings`](Self::Openings) of an encoded set.
+    pub fn openings(set: &[u8]) -> Vec<u8> {
+        [&[OPENINGS], set].concat()
+    }
+
     /// Kind byte, then the encoding.
     pub fn encode(&self) -> Vec<u8> {
         let (kind, body) = match self {
@@ -144,6 +149,7 @@ pub fn unpack_envelopes(mut message: &[u8]) -> Result<Vec<Bytes>, DecodeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloy_primitives::B256;
     use proptest::prelude::*;
 
     proptest! {
@@ -164,6 +170,17 @@ mod tests {
             let _ = unpack_envelopes(&bytes);
             let _ = ShareMessage::decode(&bytes);
         }
+    }
+
+    #[test]
+    fn stored_bytes_are_sent_as_they_are() {
+        let openings = vec![blindfold_crypto::Opening::Undecryptable { secret: [7; 48] }];
+        let set = OpeningSet { height: 9, commitment: B256::repeat_byte(1), openings };
+        let message = ShareMessage::openings(&set.encode());
+        assert_eq!(message, ShareMessage::Openings(set.clone()).encode());
+        assert!(
+            matches!(ShareMessage::decode(&message), Ok(ShareMessage::Openings(read)) if read == set)
+        );
     }
 
     #[test]

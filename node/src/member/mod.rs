@@ -223,11 +223,17 @@ impl Member {
             let shared = Arc::clone(&shared);
             move |context| executor::run(context, shared, executor_batches)
         }));
+        let (requests, waiting) = pipeline::Requests::new(peers.len());
+        // A thread of its own: reads for peers must not delay final heights, nor take a worker from them.
+        tasks.push(context.child("requests").dedicated().spawn({
+            let (shared, ends) = (Arc::clone(&shared), (shares.0.clone(), blocker.clone()));
+            move |context| pipeline::serve(context, shared, ends, waiting)
+        }));
         let pipeline = pipeline::Pipeline::new(
             context.child("pipeline_work"),
             Arc::clone(&shared),
             (shares.0, blocker.clone()),
-            peers,
+            (peers, requests),
             pipeline_events,
             executor_queue,
         );

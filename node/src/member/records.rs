@@ -144,16 +144,26 @@ impl Records {
         })
     }
 
-    /// Stores the openings of a height.
-    pub fn store_openings(&self, set: &OpeningSet, now_ms: u64) -> Result<(), MemberError> {
-        let mut writes = vec![put(Family::Openings, &set.height.to_be_bytes(), set.encode())];
-        if let Some(record) = self.height(set.height)? {
+    /// The openings of a height, as they are stored and served.
+    pub fn opening_bytes(&self, height: u64) -> Result<Option<Vec<u8>>, MemberError> {
+        Ok(self.store.get(Family::Openings, &height.to_be_bytes())?)
+    }
+
+    /// Stores the openings of a height: the encoding of an [`OpeningSet`].
+    pub fn store_openings(
+        &self,
+        height: u64,
+        set: Vec<u8>,
+        now_ms: u64,
+    ) -> Result<(), MemberError> {
+        let mut writes = vec![put(Family::Openings, &height.to_be_bytes(), set)];
+        if let Some(record) = self.height(height)? {
             metrics::stage_time(
                 "opened",
                 Duration::from_millis(now_ms.saturating_sub(record.ordered_ms)),
             );
             let record = HeightRecord { opened_ms: now_ms, ..record };
-            writes.push(put(Family::Heights, &set.height.to_be_bytes(), record.encode()));
+            writes.push(put(Family::Heights, &height.to_be_bytes(), record.encode()));
         }
         self.write(writes)
     }

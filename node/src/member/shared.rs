@@ -299,8 +299,19 @@ impl Shared {
         }
     }
 
-    /// Verifies evidence and keeps it for good. `false` if it proves no offence of this committee.
+    /// Whether there is room for evidence against whom it accuses. Costs next to nothing.
+    pub(super) fn has_evidence_room(&self, evidence: &Evidence) -> bool {
+        let kept = self.evidence_kept.lock();
+        let kept = |member| kept.get(&member).copied().unwrap_or_default();
+        evidence.accused().is_none_or(|member| kept(member) < MAX_EVIDENCE_PER_MEMBER)
+    }
+
+    /// Verifies evidence and keeps it for good. `false` if it proves no offence of this committee; what there is
+    /// no room for is not looked at.
     pub(super) fn keep_evidence(&self, evidence: &Evidence) -> bool {
+        if !self.has_evidence_room(evidence) {
+            return true;
+        }
         let id = evidence.id();
         if self.records.holds_evidence(id).unwrap_or(false) {
             return true;
@@ -372,5 +383,61 @@ impl Keys {
         };
         let releaser = Arc::new(Releaser::new(seat, key, signer.clone(), Arc::clone(&journal)));
         Ok(Self { member: secrets.member(), signer, journal, releaser })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloy_primitives::B256;
+    use blindfold_wire::{
+        bundle::{BundleHeader, SignedBundleHeader},
+        testkit::TestCommittee,
+    };
+
+    #[test]
+    fn evidence_is_verified_only_where_there_is_room_for_it() {
+        let committee = TestCommittee::new(4, 3);
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let store = Store::open(folder.path(), [1; 32]).expect("open");
+        let options = Options {
+            mempool: Default::default(),
+            witness_heights: 0,
+            execution: Default::default(),
+            checker_secret: [1; 32],
+            engine_partition: String::new(),
+        };
+        let genesis = Arc::new(committee.genesis.clone());
+        let shared = Shared::open(Arc::clone(&genesis), None, &store, &options).expect("a chain");
+        let signed = |member: u32, signer: usize, height: u64, commitment: u8| {
+            let header = BundleHeader {
+                chain_id: genesis.chain_id,
+                settlement: genesis.settlement,
+                height,
+                commitment: B256::repeat_byte(commitment),
+                shares_root: B256::ZERO,
+                member,
+            };
+            let signature = committee.members[signer].signer.sign_digest(header.digest());
+            SignedBundleHeader { header, signature }
+        };
+        let evidence = |member, signer, height| Evidence::DoubleRelease {
+            first: signed(member, signer, height, 1),
+            second: signed(member, signer, height, 2),
+        };
+        let count = |shared: &Shared| shared.records.evidence().expect("read").len();
+
+        assert!(!shared.keep_evidence(&evidence(1, 2, 1)), "signed by another");
+        for height in 1..=MAX_EVIDENCE_PER_MEMBER as u64 {
+            assert!(shared.has_evidence_room(&evidence(1, 1, height)));
+            assert!(shared.keep_evidence(&evidence(1, 1, height)));
+        }
+        assert!(shared.keep_evidence(&evidence(1, 1, 1)), "known");
+        assert!(!shared.has_evidence_room(&evidence(1, 1, 1_000)));
+        assert!(shared.keep_evidence(&evidence(1, 2, 1_000)), "not looked at");
+        assert_eq!(count(&shared), MAX_EVIDENCE_PER_MEMBER);
+        assert!(!shared.keep_evidence(&evidence(2, 3, 1)), "another one has room");
+        assert!(shared.keep_evidence(&evidence(2, 2, 1)));
+        assert_eq!(count(&shared), MAX_EVIDENCE_PER_MEMBER + 1);
     }
 }

@@ -26,7 +26,7 @@ pub const READ_CHUNK_BYTES: usize = 64 << 10;
 pub const MAX_TRACKED_SETS: usize = 4;
 /// Peers in all tracked sets together.
 pub const MAX_PEERS: usize = 1_024;
-/// Peers blocked at once; beyond it the oldest block is kept and the new one closes the link only.
+/// Peers of tracked sets blocked at once; beyond it the oldest block is kept and the new one closes the link only.
 pub const MAX_BLOCKED: usize = 4_096;
 
 /// Followers blocked at once; beyond it the oldest is let in again. A follower's key costs its holder

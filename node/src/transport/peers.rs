@@ -247,6 +247,7 @@ impl Shared {
             }
         }
         table.members = members;
+        table.refusals.track(&keys);
         table.refusals.forget_past(now);
         let update = PeerSetUpdate { index: id, latest, all };
         table.set_subscribers.retain(|subscriber| subscriber.send(update.clone()).is_ok());
@@ -361,7 +362,7 @@ fn dials(table: &Table, me: &PublicKey, key: &PublicKey) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transport::Identity;
+    use crate::transport::{Identity, config::MAX_BLOCKED_FOLLOWERS};
 
     fn key(seed: u8) -> PublicKey {
         Identity::from_seed([seed; 32]).expect("seed").public_key()
@@ -403,6 +404,20 @@ mod tests {
         shared.track(0, tracked);
         assert_eq!(shared.peers().len(), MAX_PEERS);
         assert!(members.iter().all(|key| shared.permits(key)));
+    }
+
+    #[test]
+    fn a_block_from_before_it_was_a_member_is_for_good() {
+        let shared = Shared::new(key(0), Vec::new(), BTreeMap::new(), 1);
+        shared.block(key(1));
+        shared.track(0, Set::from_iter_dedup([key(1), key(2)]).into());
+        let strangers = (0u64..).map(|number| {
+            let mut seed = [1; 32];
+            seed[..8].copy_from_slice(&number.to_be_bytes());
+            Identity::from_seed(seed).expect("seed").public_key()
+        });
+        strangers.take(MAX_BLOCKED_FOLLOWERS + 1).for_each(|stranger| shared.block(stranger));
+        assert!(!shared.permits(&key(1)) && shared.permits(&key(2)));
     }
 
     #[test]

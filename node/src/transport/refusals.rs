@@ -14,7 +14,7 @@ use super::config::{FAULT_BAN, MAX_BLOCKED, MAX_BLOCKED_FOLLOWERS};
 #[derive(Default)]
 pub(super) struct Refusals {
     blocked: BTreeSet<PublicKey>,
-    /// Those of `blocked` that were in no set then, oldest first.
+    /// Those of `blocked` that are in no tracked set, oldest first.
     blocked_followers: VecDeque<PublicKey>,
     banned_until: BTreeMap<PublicKey, Instant>,
 }
@@ -49,11 +49,23 @@ impl Refusals {
             {
                 self.blocked.remove(&oldest);
             }
-        } else if self.blocked.len() < MAX_BLOCKED {
+        } else if self.blocked.len() - self.blocked_followers.len() < MAX_BLOCKED {
             self.blocked.insert(key);
         } else {
             tracing::error!(target: "blindfold::transport", "block list is full");
         }
+    }
+
+    /// Notes that `keys` are of a tracked set now: those that were blocked as strangers
+    /// stay blocked for good, like any other of the set.
+    pub(super) fn track(&mut self, keys: &BTreeSet<PublicKey>) {
+        let mut room =
+            MAX_BLOCKED.saturating_sub(self.blocked.len() - self.blocked_followers.len());
+        self.blocked_followers.retain(|key| {
+            let moves = room > 0 && keys.contains(key);
+            room -= usize::from(moves);
+            !moves
+        });
     }
 
     /// Refuses `key` for [`FAULT_BAN`].
@@ -97,6 +109,22 @@ mod tests {
         refusals.block(key(MAX_BLOCKED_FOLLOWERS + 1), false);
         assert!(!refusals.is_blocked(&first), "the oldest");
         assert!(refusals.is_blocked(&second) && refusals.is_blocked(&member));
+        assert_eq!(refusals.blocked().len(), 1 + MAX_BLOCKED_FOLLOWERS);
+    }
+
+    #[test]
+    fn who_was_blocked_as_a_stranger_stays_out_as_a_member() {
+        let mut refusals = Refusals::default();
+        let (member, stranger) = (key(0), key(1));
+        refusals.block(member.clone(), false);
+        refusals.block(stranger.clone(), false);
+        refusals.track(&[member.clone(), key(2)].into());
+        assert!(!refusals.is_blocked(&key(2)), "tracking blocks nobody");
+        for number in 2..=MAX_BLOCKED_FOLLOWERS + 1 {
+            refusals.block(key(number), false);
+        }
+        assert!(!refusals.is_blocked(&stranger), "pushed out");
+        assert!(refusals.is_blocked(&member));
         assert_eq!(refusals.blocked().len(), 1 + MAX_BLOCKED_FOLLOWERS);
     }
 

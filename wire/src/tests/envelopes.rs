@@ -243,6 +243,12 @@ fn an_opened_batch_is_the_certified_order_and_nothing_else() {
     let batch = OpenedBatch::new(certified.clone(), items.clone()).expect("the certified order");
     assert_eq!(batch.height(), 1);
     assert_eq!(batch.items().len(), 3);
+    let set = OpeningSet {
+        height: 1,
+        commitment: certified.digest(),
+        openings: (1..4).map(opening).collect(),
+    };
+    assert_eq!(batch.encode_opening_set(), set.encode());
 
     let mut other = items.clone();
     other[2].1 = opening(9);

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! One loop owns the collector, so its decisions need no lock; arithmetic runs on workers and comes
-//! back as events. A height whose opening is late is asked for from one peer after another, which
+//! back as events, and what peers ask for is read and sent [beside it](Requests). A height whose opening is late is asked for from one peer after another, which
 //! covers lost bundles, a restart, a member that was away, and a follower, which gets no bundles at all.
 //!
 //! # What is durable when
@@ -26,10 +26,12 @@
 //! released: its openings are asked for at once, of all members in turn. Only if nobody has them after
 //! `RELEASE_ANYWAY_MS`, as after a power failure of all, are shares released as for a new height.
 
+mod aside;
 mod opened;
 mod peers;
 mod release;
 
+pub use aside::{Requests, serve};
 pub use peers::read_shares;
 
 use super::{
@@ -100,6 +102,7 @@ pub struct Pipeline<E, X, B> {
     sender: X,
     blocker: B,
     peers: Vec<Identity>,
+    requests: Requests,
     events: mpsc::UnboundedSender<PipelineEvent>,
     executor: mpsc::Sender<ToExecute>,
     collector: Collector,
@@ -124,12 +127,13 @@ where
     X: Sender<PublicKey = Identity>,
     B: Blocker<PublicKey = Identity> + Sync,
 {
-    /// A pipeline that continues above the executed tip. `peers` are the other members.
+    /// A pipeline that continues above the executed tip. `peers` are the other members, who have their places
+    /// in `requests`.
     pub fn new(
         context: E,
         shared: Arc<Shared>,
         (sender, blocker): (X, B),
-        peers: Vec<Identity>,
+        (peers, requests): (Vec<Identity>, Requests),
         events: mpsc::UnboundedSender<PipelineEvent>,
         executor: mpsc::Sender<ToExecute>,
     ) -> Self {
@@ -149,6 +153,7 @@ where
             sender,
             blocker,
             peers,
+            requests,
             events,
             executor,
             collector,

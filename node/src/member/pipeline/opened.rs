@@ -11,9 +11,7 @@ use crate::{
 };
 use blindfold_committee::{collector::Effect, decide::OpenedChunk};
 use blindfold_ordering::engine::Identity;
-use blindfold_wire::{
-    Certified, OpenedEnvelope, OrderCommitment, opened::OpenedBatch, opening::OpeningSet,
-};
+use blindfold_wire::{Certified, OpenedEnvelope, OrderCommitment, opened::OpenedBatch};
 use commonware_p2p::{Blocker, Recipients, Sender};
 use commonware_runtime::{Clock, Spawner};
 use std::sync::atomic::Ordering;
@@ -102,17 +100,13 @@ where
         if self.open.remove(&height).is_none() {
             return Ok(());
         }
-        let set = OpeningSet {
-            height,
-            commitment: opened.certified().digest(),
-            openings: opened.items().iter().map(|item| item.opening.clone()).collect(),
-        };
-        self.shared.records.store_openings(&set, self.now_ms())?;
+        let set = opened.encode_opening_set();
+        let waiting = self.parked.take(height);
+        let answer = (!waiting.is_empty()).then(|| ShareMessage::openings(&set));
+        self.shared.records.store_openings(height, set, self.now_ms())?;
         self.resend.on_opened(height);
         self.asking.found(height);
-        let waiting = self.parked.take(height);
-        if !waiting.is_empty() {
-            let answer = ShareMessage::Openings(set).encode();
+        if let Some(answer) = answer {
             self.sender.send(Recipients::Some(waiting), answer, false);
         }
         self.queue_opened(opened).await

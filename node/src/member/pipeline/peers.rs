@@ -1,16 +1,16 @@
 //! What peers say and are told: bundles, questions, openings, access lists, evidence.
 
-use super::{Pipeline, PipelineEvent, WORKER_THREADS};
-use crate::member::{
-    MemberError,
-    hints::Hint,
-    messages::{MAX_HINT_BYTES, ShareMessage},
+use super::{Pipeline, PipelineEvent, WORKER_THREADS, aside::Asked};
+use crate::{
+    member::{MemberError, hints::Hint, messages::ShareMessage},
+    metrics,
 };
 use blindfold_committee::catchup;
 use blindfold_ordering::engine::Identity;
 use blindfold_wire::{bundle::ShareBundle, evidence::Evidence};
 use commonware_p2p::{Blocker, Receiver, Recipients, Sender};
 use commonware_runtime::{Clock, Spawner};
+use std::sync::Arc;
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
@@ -48,7 +48,10 @@ where
     ) -> Result<(), MemberError> {
         match message {
             ShareMessage::Bundle(bundle) => self.on_bundle(bundle, Some(peer)).await,
-            ShareMessage::Wanted(height) => self.answer(peer, height),
+            ShareMessage::Wanted(height) => {
+                self.answer(peer, height);
+                Ok(())
+            }
             ShareMessage::Openings(set) => {
                 let height = set.height;
                 // Verifying costs as much as deciding: only what was asked for, of members, one set of a
@@ -76,7 +79,7 @@ where
                 Ok(())
             }
             ShareMessage::Evidence(evidence) => {
-                self.on_evidence(peer, &evidence);
+                self.on_evidence(peer, evidence);
                 Ok(())
             }
         }
@@ -111,34 +114,31 @@ where
 
     /// Answers a peer that misses a height: with its openings, now or once there are some. A member
     /// meanwhile gets our bundle; a follower, which collects none, does not.
-    fn answer(&mut self, peer: Identity, height: u64) -> Result<(), MemberError> {
-        let message = match self.shared.records.openings(height)? {
-            Some(set) => Some(ShareMessage::Openings(set)),
-            None => {
-                let opened_height = self.shared.chain.progress().opened_height;
-                self.parked.park(height, opened_height, peer.clone());
-                let own = self.open.get(&height).and_then(|open| open.own.as_deref());
-                own.filter(|_| self.number(&peer).is_some()).cloned().map(ShareMessage::Bundle)
-            }
+    fn answer(&mut self, peer: Identity, height: u64) {
+        // What is in neither has no openings stored.
+        let asked = if height < self.next_to_execute || self.opened.contains_key(&height) {
+            Asked::Openings(height)
+        } else {
+            let opened_height = self.shared.chain.progress().opened_height;
+            self.parked.park(height, opened_height, peer.clone());
+            let own = self.open.get(&height).and_then(|open| open.own.as_ref());
+            let Some(own) = own.filter(|_| self.number(&peer).is_some()) else { return };
+            Asked::Bundle(Arc::clone(own))
         };
-        if let Some(message) = message {
-            // Before the openings, so that it is there when they are.
-            if matches!(message, ShareMessage::Openings(_))
-                && let Some(list) = self.shared.records.access_list_bytes(height)?
-                && list.len() <= MAX_HINT_BYTES
-            {
-                let hint = ShareMessage::AccessList { height, list: list.into() };
-                self.sender.send(Recipients::One(peer.clone()), hint.encode(), false);
-            }
-            self.sender.send(Recipients::One(peer), message.encode(), false);
-        }
-        Ok(())
+        self.request(peer, asked);
     }
 
-    fn on_evidence(&mut self, peer: Identity, evidence: &Evidence) {
-        if !self.shared.keep_evidence(evidence) {
-            warn!(target: "blindfold::committee", %peer, "false evidence; blocking the peer");
-            self.blocker.block(peer);
+    /// Has evidence verified, unless there is enough against that member.
+    fn on_evidence(&self, peer: Identity, evidence: Box<Evidence>) {
+        if self.shared.has_evidence_room(&evidence) {
+            self.request(peer, Asked::Evidence(evidence));
+        }
+    }
+
+    fn request(&self, peer: Identity, asked: Asked) {
+        let number = self.number(&peer);
+        if !self.requests.put(peer, number, asked) {
+            metrics::request_dropped("busy");
         }
     }
 
