@@ -10,8 +10,9 @@
 //! ```
 //!
 //! One loop owns the collector, so its decisions need no lock; arithmetic runs on workers and comes
-//! back as events, and what peers ask for is read and sent [beside it](Requests). A height whose opening is late is asked for from one peer after another, which
-//! covers lost bundles, a restart, a member that was away, and a follower, which gets no bundles at all.
+//! back as events, and what peers ask for is read and sent [beside it](Requests). A height whose opening
+//! is late is asked for from one peer after another, which covers lost bundles, a restart, a member that
+//! was away, and a follower, which gets no bundles at all.
 //!
 //! # What is durable when
 //!
